@@ -1,0 +1,1 @@
+"""A compiler for convolutional networks: ONNX in, a plan out, run on a Numba runtime."""

@@ -1,0 +1,18 @@
+"""The graph IR: types, operators' base, graph, verifier, text, evaluation."""
+
+from .activation import ACTIVATIONS, Activation
+from .attributes import format_op, make_op, parse_attributes
+from .dims import Dim, DimLike, evaluate_dim, parse_dim, symbol, symbols_of
+from .evaluate import evaluate
+from .graph import Graph, Node, Use, Value
+from .op import Op, Operand, known_outputs
+from .parser import parse_graph
+from .printer import format_graph, format_node
+from .types import DType, TensorType, parse_type
+from .verify import verify
+
+__all__ = [
+    "ACTIVATIONS", "Activation", "DType", "Dim", "DimLike", "Graph", "Node", "Op", "Operand", "TensorType", "Use",
+    "Value", "evaluate", "evaluate_dim", "format_graph", "format_node", "format_op", "known_outputs", "make_op",
+    "parse_attributes", "parse_dim", "parse_graph", "parse_type", "symbol", "symbols_of", "verify",
+]

@@ -1,0 +1,256 @@
+"""Symbolic dimensions: integer expressions over named sizes, kept in a normal form.
+
+A dimension of a tensor is a plain `int` or a `Dim`. A Dim is a sum of monomials with integer coefficients; a monomial
+is a product of atoms; an atom is a symbol (`N`) or a floor division that could not be carried out (`(H + 1)//2`).
+Two expressions that normalise to the same sum are equal, and an expression without symbols is an `int`, never a Dim.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+from ..errors import GraphError
+
+__all__ = ["Dim", "DimLike", "evaluate_dim", "parse_dim", "symbol", "symbols_of"]
+
+DimLike = Union[int, "Dim"]
+Monomial = tuple["Atom", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FloorDiv:
+    """The atom `num // den`, with num and den in normal form."""
+
+    num: DimLike
+    den: DimLike
+
+    def __str__(self) -> str:
+        return f"{_bracket(self.num)}//{_bracket(self.den)}"
+
+
+Atom = str | FloorDiv
+
+
+def _bracket(d: DimLike) -> str:
+    text = str(d)
+    return text if re.fullmatch(r"\w+", text) else f"({text})"
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A non-constant integer expression; build it with `symbol` and the operators + - * // %."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __add__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        total = dict(self.terms)
+        for mono, coeff in _terms(other):
+            total[mono] = total.get(mono, 0) + coeff
+        return _normal(total)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> DimLike:
+        return self * -1
+
+    def __sub__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        return self + other * -1
+
+    def __rsub__(self, other: DimLike) -> DimLike:
+        return (self * -1) + other
+
+    def __mul__(self, other: DimLike) -> DimLike:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
+        total: dict[Monomial, int] = {}
+        for m1, c1 in self.terms:
+            for m2, c2 in _terms(other):
+                mono = tuple(sorted(m1 + m2, key=str))
+                total[mono] = total.get(mono, 0) + c1 * c2
+        return _normal(total)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: DimLike) -> DimLike:
+        return _floor_div(self, other) if isinstance(other, (int, Dim)) else NotImplemented
+
+    def __rfloordiv__(self, other: DimLike) -> DimLike:
+        return _floor_div(other, self)
+
+    def __mod__(self, other: DimLike) -> DimLike:
+        return self - (self // other) * other
+
+    def __str__(self) -> str:
+        parts = []
+        for mono, coeff in self.terms:
+            factors = [str(a) if isinstance(a, str) else f"({a})" for a in mono]
+            text = "*".join(([] if abs(coeff) == 1 and factors else [str(abs(coeff))]) + factors)
+            sign = "-" if coeff < 0 else "+"
+            parts.append((sign, text))
+        out = ("-" if parts[0][0] == "-" else "") + parts[0][1]
+        return out + "".join(f" {sign} {text}" for sign, text in parts[1:])
+
+    __repr__ = __str__
+
+
+def symbol(name: str) -> Dim:
+    """The dimension called `name`; a name is a word of letters, digits and underscores not starting with a digit."""
+    if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise GraphError(f"'{name}' is not a name for a dimension: use letters, digits and underscores")
+    return Dim((((name,), 1),))
+
+
+def _terms(d: DimLike) -> tuple[tuple[Monomial, int], ...]:
+    return d.terms if isinstance(d, Dim) else (((), int(d)),)
+
+
+def _normal(total: Mapping[Monomial, int]) -> DimLike:
+    kept = {m: c for m, c in total.items() if c}
+    if not any(kept):
+        return kept.get((), 0)
+    # Symbols first, the constant last.
+    return Dim(tuple(sorted(kept.items(), key=lambda t: (not t[0], [str(a) for a in t[0]]))))
+
+
+def _floor_div(num: DimLike, den: DimLike) -> DimLike:
+    """num // den: what divides exactly leaves the floor, the rest stays as an atom."""
+    if isinstance(den, int):
+        if den == 0:
+            raise GraphError(f"division of the dimension {num} by zero")
+        if den < 0:
+            return _floor_div(num * -1, -den)
+        # (den*q + r) // den == q + r // den for integers.
+        whole = {m: c // den for m, c in _terms(num) if c % den == 0}
+        rest = {m: c for m, c in _terms(num) if c % den}
+        if () in rest:
+            whole[()] = rest[()] // den
+            rest[()] %= den
+        quotient, remainder = _normal(whole), _normal(rest)
+        if isinstance(remainder, int):
+            return quotient + remainder // den
+        return quotient + _division_atom(remainder, den)
+    if num == den:
+        return 1
+    exact = _divide_by_monomial(num, den)
+    return exact if exact is not None else _division_atom(num, den)
+
+
+def _division_atom(num: DimLike, den: DimLike) -> DimLike:
+    if isinstance(num, Dim) and isinstance(den, int) and len(num.terms) == 1:
+        (mono, coeff), = num.terms
+        if coeff == 1 and len(mono) == 1 and isinstance(mono[0], FloorDiv) and isinstance(mono[0].den, int):
+            return _floor_div(mono[0].num, mono[0].den * den)  # (a // m) // n == a // (m*n)
+    return Dim((((FloorDiv(num, den),), 1),))
+
+
+def _divide_by_monomial(num: DimLike, den: Dim) -> DimLike | None:
+    """num / den where den is a single term that divides every term of num, otherwise None."""
+    if len(den.terms) != 1:
+        return None
+    (mono, coeff), = den.terms
+    total: dict[Monomial, int] = {}
+    for m, c in _terms(num):
+        left = list(m)
+        for atom in mono:
+            if atom not in left:
+                return None
+            left.remove(atom)
+        if c % coeff:
+            return None
+        total[tuple(left)] = c // coeff
+    return _normal(total)
+
+
+def evaluate_dim(d: DimLike, bindings: Mapping[str, int]) -> DimLike:
+    """`d` with the bound symbols replaced; an int once all its symbols are bound."""
+    if isinstance(d, int):
+        return d
+    total: DimLike = 0
+    for mono, coeff in d.terms:
+        product: DimLike = coeff
+        for atom in mono:
+            if isinstance(atom, str):
+                product = product * (bindings[atom] if atom in bindings else symbol(atom))
+            else:
+                product = product * (evaluate_dim(atom.num, bindings) // evaluate_dim(atom.den, bindings))
+        total = total + product
+    return total
+
+
+def symbols_of(d: DimLike) -> Iterator[str]:
+    """The names of the symbols in `d`, with repetitions."""
+    for mono, _ in _terms(d):
+        for atom in mono:
+            if isinstance(atom, str):
+                yield atom
+            else:
+                yield from symbols_of(atom.num)
+                yield from symbols_of(atom.den)
+
+
+_TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z_]\w*)|(//|[-+*%()]))")
+_MAX_DEPTH = 32
+
+
+def parse_dim(text: str) -> DimLike:
+    """The dimension written as `text` (what `str` of one gives); raises GraphError on anything else."""
+    tokens: list[str] = []
+    pos = 0
+    while pos < len(text.rstrip()):
+        m = _TOKEN.match(text, pos)
+        if m is None:
+            raise GraphError(f"'{text}' is not a dimension: use integers, names, + - * // % and brackets")
+        tokens.append(m.group().strip())
+        pos = m.end()
+    tokens.append("")
+    value, at = _parse_sum(tokens, 0, 0)
+    if tokens[at]:
+        raise GraphError(f"'{text}' is not a dimension: unexpected '{tokens[at]}'")
+    return value
+
+
+def _parse_sum(tokens: list[str], at: int, depth: int) -> tuple[DimLike, int]:
+    value, at = _parse_product(tokens, at, depth)
+    while tokens[at] in ("+", "-"):
+        op = tokens[at]
+        right, at = _parse_product(tokens, at + 1, depth)
+        value = value + right if op == "+" else value - right
+    return value, at
+
+
+def _parse_product(tokens: list[str], at: int, depth: int) -> tuple[DimLike, int]:
+    value, at = _parse_factor(tokens, at, depth)
+    while tokens[at] in ("*", "//", "%"):
+        op = tokens[at]
+        right, at = _parse_factor(tokens, at + 1, depth)
+        if op != "*" and right == 0:
+            raise GraphError("division of a dimension by zero")
+        quotient = value // right if op != "*" else 0
+        value = value * right if op == "*" else quotient if op == "//" else value - quotient * right
+    return value, at
+
+
+def _parse_factor(tokens: list[str], at: int, depth: int) -> tuple[DimLike, int]:
+    if depth > _MAX_DEPTH:
+        raise GraphError(f"a dimension is nested deeper than {_MAX_DEPTH} levels")
+    token = tokens[at]
+    if token == "-":
+        value, at = _parse_factor(tokens, at + 1, depth + 1)
+        return value * -1, at
+    if token == "(":
+        value, at = _parse_sum(tokens, at + 1, depth + 1)
+        if tokens[at] != ")":
+            raise GraphError("a dimension lacks a closing bracket")
+        return value, at + 1
+    if token.isdigit():
+        return int(token), at + 1
+    if re.fullmatch(r"[A-Za-z_]\w*", token):
+        return symbol(token), at + 1
+    raise GraphError(f"a dimension has '{token or 'an end'}' where a number or a name was expected")

@@ -1,0 +1,126 @@
+"""What an operator is: a frozen dataclass whose fields are its ONNX attributes.
+
+Printing, parsing, equality and ONNX import and export derive from the fields. A subclass gives `infer` (types from
+types) and `reference` (arrays from arrays, naive NumPy, the oracle of all tests).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import OpError
+from .types import DType, TensorType
+
+__all__ = ["Op", "Operand", "known_outputs"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What is known of an operator's input before it runs.
+
+    `value` is its contents where they are known: a constant, or the integers of shape arithmetic. The latter is an
+    array of dtype object whose elements are ints and symbolic Dims, for while a dimension is symbolic.
+    """
+
+    type: TensorType
+    value: Array | None = None
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all operators.
+
+    Class attributes:
+        op_type: the ONNX name; by default the class's own.
+        domain: ONNX's domain, "" for the standard one.
+        since: the opset whose form of the operator this is (its newest incompatible change).
+        operands: the formal inputs in order; a trailing "?" marks an optional one, "*" a variadic last one.
+        results: the formal outputs, marked alike.
+        shape_arithmetic: the reference also works on object arrays of ints and Dims (see Operand.value).
+        alias: output 0 has the bytes of input 0 in the same order (Reshape and its like), so no work is done.
+    """
+
+    op_type: ClassVar[str]
+    domain: ClassVar[str] = ""
+    since: ClassVar[int] = 1
+    operands: ClassVar[tuple[str, ...]] = ("X",)
+    results: ClassVar[tuple[str, ...]] = ("Y",)
+    shape_arithmetic: ClassVar[bool] = False
+    alias: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "op_type" not in cls.__dict__:
+            cls.op_type = cls.__name__
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raises OpError where the attributes alone are wrong (say a stride of 0)."""
+
+    def infer(self, *operands: Any, **_: Any) -> tuple[TensorType, ...]:
+        """The types of all formal outputs, from the Operands (None for an absent optional one).
+
+        Raises OpError naming what does not fit. A node may use fewer outputs than are returned.
+        """
+        raise NotImplementedError(f"{self.op_type}.infer")  # abstract
+
+    def reference(self, *arrays: Any, **_: Any) -> tuple[Array, ...]:
+        """The outputs, computed the plainest way; float inputs of any width are computed in that width."""
+        raise NotImplementedError(f"{self.op_type}.reference")  # abstract
+
+    def known(self, *operands: Operand | None) -> tuple[Array, ...] | None:
+        """Contents of the outputs that follow from what is known of the inputs, or None.
+
+        By default the reference is evaluated if all inputs are known and this is an operator of shape arithmetic.
+        """
+        if not self.shape_arithmetic or any(o is not None and o.value is None for o in operands):
+            return None
+        return self.reference(*(None if o is None else o.value for o in operands))
+
+    def check_arity(self, present: Sequence[bool]) -> None:
+        """Raises OpError unless inputs of which these are present fit `operands`."""
+        variadic = bool(self.operands) and self.operands[-1].endswith("*")
+        if len(present) > len(self.operands) and not variadic:
+            raise OpError(f"{self.op_type} takes at most {len(self.operands)} inputs, but has {len(present)}")
+        for i, name in enumerate(self.operands):
+            if not name.endswith(("?", "*")) and not (i < len(present) and present[i]):
+                raise OpError(f"{self.op_type} lacks its input {name}")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that differ from their defaults, in field order."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+                if f.default is dataclasses.MISSING or not _same(getattr(self, f.name), f.default)}
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(type(a) is type(b) and a == b)
+
+
+# Shape arithmetic is about shapes: larger integer tensors are data.
+KNOWN_LIMIT = 1024
+
+
+def known_outputs(op: Op, operands: Sequence[Operand | None], types: Sequence[TensorType]) -> tuple[Array | None, ...]:
+    """The contents of op's outputs where they are known and small integers, else None for each."""
+    unknown: tuple[Array | None, ...] = (None,) * len(types)
+    kinds = (DType.I64, DType.I32, DType.BOOL)
+    small = all(t.is_static and t.dtype in kinds and _count(t) <= KNOWN_LIMIT for t in types)
+    inputs_small = all(o is None or o.value is None or o.value.size <= KNOWN_LIMIT for o in operands)
+    if not (small and inputs_small):
+        return unknown
+    values = op.known(*operands)
+    return unknown if values is None else values
+
+
+def _count(t: TensorType) -> int:
+    return int(np.prod(t.static_shape, dtype=object)) if t.shape else 1

@@ -1,0 +1,167 @@
+"""Reads IR text (see printer.py) back into a graph. One statement a line; `#` starts a comment."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import CnnccError, GraphError
+from .attributes import make_op, parse_attributes
+from .graph import Graph, Value
+from .op import Op
+from .types import parse_type
+
+__all__ = ["parse_graph"]
+
+Array = np.ndarray[Any, Any]
+
+_NAME = r'(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_][A-Za-z0-9_./:\-]*)'
+_TYPE = r"\w+\[[^\]]*\]"
+_HEAD = re.compile(rf"graph\s+@({_NAME})\s*\((.*)\)\s*\{{")
+_INPUT = re.compile(rf"\s*%({_NAME})\s*:\s*({_TYPE})\s*(,|$)")
+_CONST = re.compile(rf"%({_NAME})\s*=\s*const\s+(?:@({_NAME})|(.+?))\s*:\s*({_TYPE})")
+_NODE = re.compile(rf"((?:%{_NAME}\s*,?\s*)+)=\s*(\w+)\s*\(([^)]*)\)\s*"
+                   rf"(?:\{{(.*)\}}\s*)?:\s*({_TYPE}(?:\s*,\s*{_TYPE})*)(?:\s+@({_NAME}))?")
+_OPERAND = re.compile(rf"\s*(?:%({_NAME})|(none))\s*(,|$)")
+_RESULT = re.compile(rf'\s*%({_NAME})(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*(,|$)')
+
+
+def parse_graph(text: str, ops: Mapping[str, type[Op]], weights: Mapping[str, Array] | None = None) -> Graph:
+    """The graph that `text` describes.
+
+    Args:
+        ops: the operator table.
+        weights: contents of the constants that stand in the text by name only. A name that is missing here gets
+            zeros, so that a graph's structure can be worked on without its weights.
+
+    Raises:
+        GraphError: with the number of the line that is wrong; also where a written type is not the inferred one.
+    """
+    reader = _Reader(ops, weights or {})
+    for number, line in enumerate(text.splitlines(), 1):
+        line = _strip_comment(line)
+        if not line:
+            continue
+        try:
+            reader.statement(line)
+        except CnnccError as error:
+            raise GraphError(f"line {number}: {error}") from None
+    if not reader.closed:
+        raise GraphError("the text ends before the graph's closing brace")
+    return reader.graph
+
+
+def _strip_comment(line: str) -> str:
+    if "#" in line:
+        line = re.match(r'(?:[^"#]|"(?:[^"\\]|\\.)*")*', line).group()  # type: ignore[union-attr]  # matches anything
+    return line.strip()
+
+
+def _unquote(name: str) -> str:
+    return str(json.loads(name)) if name.startswith('"') else name
+
+
+class _Reader:
+    def __init__(self, ops: Mapping[str, type[Op]], weights: Mapping[str, Array]) -> None:
+        self.ops, self.weights = ops, weights
+        self.graph = Graph()
+        self.opened = self.closed = False
+        self.values: dict[str, Value] = {}
+
+    def statement(self, line: str) -> None:
+        if not self.opened:
+            self._head(line)
+        elif self.closed:
+            raise GraphError(f"'{line}' stands after the end of the graph")
+        elif line == "}":
+            self.closed = True
+        elif line.startswith("return"):
+            self._return(line[len("return"):])
+        elif m := _CONST.fullmatch(line):
+            self._constant(*m.groups())
+        elif m := _NODE.fullmatch(line):
+            self._node(*m.groups())
+        else:
+            raise GraphError(f"'{line}' is not a statement: expected '%y = Op(%x) {{...}} : type'")
+
+    def _head(self, line: str) -> None:
+        m = _HEAD.fullmatch(line)
+        if m is None:
+            raise GraphError(f"'{line}' is not the start of a graph: expected 'graph @name(%x: type) {{'")
+        self.graph.name = _unquote(m.group(1))
+        for name, type_text, _ in _split(_INPUT, m.group(2), "an input '%x: f32[...]'"):
+            self._define(name, self.graph.add_input(_unquote(name), parse_type(type_text)))
+        self.opened = True
+
+    def _constant(self, name: str, weight: str | None, literal: str | None, type_text: str) -> None:
+        type_ = parse_type(type_text)
+        shape = type_.static_shape
+        if weight is None:
+            array = np.array(_literal(str(literal)), type_.dtype.numpy)
+        elif _unquote(weight) in self.weights:
+            array = np.asarray(self.weights[_unquote(weight)])
+        else:
+            array = np.broadcast_to(np.zeros((), type_.dtype.numpy), shape)
+        if array.shape != shape or array.dtype != type_.dtype.numpy:
+            raise GraphError(f"the constant %{name} is declared {type_}, but is {array.dtype}{list(array.shape)}")
+        self._define(name, self.graph.add_constant(array, _unquote(name)))
+
+    def _node(self, left: str, op_type: str, operands: str, attributes: str | None, types: str,
+              name: str | None) -> None:
+        op = make_op(self.ops, op_type, parse_attributes(attributes or ""))
+        inputs = [None if none else self._value(given)
+                  for given, none, _ in _split(_OPERAND, operands, "an operand '%x' or 'none'")]
+        names = re.findall(rf"%({_NAME})", left)
+        node = self.graph.add_node(op, inputs, name=_unquote(name or names[0]), outputs=[_unquote(n) for n in names])
+        declared = re.findall(_TYPE, types)
+        if len(declared) != len(names):
+            raise GraphError(f"{op_type} has {len(names)} outputs, but {len(declared)} types")
+        for value, given, written in zip(node.outputs, names, declared, strict=True):
+            if parse_type(written) != value.type:
+                raise GraphError(f"%{given} is declared {written}, but {op_type} gives {value.type}")
+            self._define(given, value)
+
+    def _return(self, rest: str) -> None:
+        results = _split(_RESULT, rest, "an output '%y'")
+        values = [self._value(name) for name, _, _ in results]
+        self.graph.set_outputs(values, [_unquote(alias or name) for name, alias, _ in results])
+
+    def _define(self, name: str, value: Value) -> None:
+        if name in self.values:
+            raise GraphError(f"%{name} is defined twice")
+        self.values[name] = value
+
+    def _value(self, name: str) -> Value:
+        if name not in self.values:
+            raise GraphError(f"%{name} is read before it is defined")
+        return self.values[name]
+
+
+def _split(pattern: re.Pattern[str], text: str, expected: str) -> list[tuple[str, str, str]]:
+    out: list[tuple[str, str, str]] = []
+    pos = 0
+    while pos < len(text.rstrip()):
+        m = pattern.match(text, pos)
+        if m is None:
+            raise GraphError(f"expected {expected} at '{text[pos:pos + 30].strip()}'")
+        groups = m.groups()
+        out.append((groups[0], groups[1], groups[2]))
+        pos = m.end()
+    return out
+
+
+def _literal(text: str) -> Any:
+    """Numbers, true, false, inf and nan, in nested brackets."""
+    text = re.sub(r"\btrue\b", "True", re.sub(r"\bfalse\b", "False", text))
+    text = re.sub(r"\binf\b", "1e999", text)
+    if re.search(r"\bnan\b", text):
+        return float("nan")
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        raise GraphError(f"'{text[:40]}' is not a constant") from None

@@ -1,0 +1,111 @@
+"""Conv, of any spatial rank."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import OpError
+from ..ir import Activation, DimLike, Op, Operand, TensorType
+from .spatial import check_windows, output_size, pad_spatial, resolve_pads
+
+__all__ = ["Conv"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """ONNX Conv-22: Y[n, oc, o] = sum over c, k of X[n, c, o*stride + k*dilation - pad] * W[oc, c, k] + B[oc].
+
+    X [N, C, *spatial], W [OC, C/group, *kernel], B [OC]. Beyond ONNX: R, of Y's shape, is added to the sum, and
+    `activation` is applied last; passes fuse them here.
+    """
+
+    since = 22
+    operands = ("X", "W", "B?", "R?")
+
+    auto_pad: str = "NOTSET"
+    dilations: tuple[int, ...] = ()
+    group: int = 1
+    kernel_shape: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    activation: Activation | None = None
+
+    def check(self) -> None:
+        check_windows(self.op_type, auto_pad=self.auto_pad, pads=self.pads, strides=self.strides,
+                      dilations=self.dilations, kernel=self.kernel_shape)
+        if self.group < 1:
+            raise OpError(f"{self.op_type}: group must be at least 1, not {self.group}")
+
+    def windows(self, x: tuple[DimLike, ...], w: tuple[DimLike, ...]) -> Windows:
+        """The geometry for inputs of these shapes, defaults filled in. Raises OpError where they do not fit."""
+        rank = len(x) - 2
+        if rank < 1 or len(w) != rank + 2:
+            raise OpError(f"Conv: X must be [N, C, *spatial] and W of the same rank, not {_s(x)} and {_s(w)}")
+        kernel = tuple(d for d in w[2:] if isinstance(d, int))
+        if len(kernel) != rank or not isinstance(w[0], int) or not isinstance(w[1], int):
+            raise OpError(f"Conv: the shape of W must be fixed, not {_s(w)}")
+        if self.kernel_shape and self.kernel_shape != kernel:
+            raise OpError(f"Conv: kernel_shape {_s(self.kernel_shape)} does not match W of shape {_s(w)}")
+        strides, dilations = self.strides or (1,) * rank, self.dilations or (1,) * rank
+        if len(strides) != rank or len(dilations) != rank:
+            raise OpError(f"Conv: strides {_s(strides)} and dilations {_s(dilations)} must have {rank} numbers each")
+        if x[1] != w[1] * self.group or w[0] % self.group:
+            raise OpError(f"Conv: X {_s(x)} and W {_s(w)} do not fit with group {self.group}: X must have "
+                          f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
+        begin, end = resolve_pads(x[2:], kernel, strides, dilations, self.pads, self.auto_pad, "Conv")
+        return Windows(kernel, strides, dilations, begin, end,
+                       output_size("Conv", x[2:], kernel, strides, dilations, begin, end))
+
+    def infer(self, x: Operand, w: Operand, b: Operand | None = None,
+              r: Operand | None = None) -> tuple[TensorType, ...]:
+        geometry = self.windows(x.type.shape, w.type.shape)
+        out = TensorType(x.type.dtype, (x.type.shape[0], w.type.shape[0], *geometry.output))
+        if not x.type.dtype.is_float or x.type.dtype != w.type.dtype:
+            raise OpError(f"Conv: X and W must have one floating-point type, not {x.type.dtype.value} and "
+                          f"{w.type.dtype.value}")
+        if b is not None and b.type != TensorType(x.type.dtype, (w.type.shape[0],)):
+            raise OpError(f"Conv: B must be {x.type.dtype.value}[{w.type.shape[0]}], not {b.type}")
+        if r is not None and r.type != out:
+            raise OpError(f"Conv: the residual R must be {out}, not {r.type}")
+        return (out,)
+
+    def reference(self, x: Array, w: Array, b: Array | None = None, r: Array | None = None) -> tuple[Array, ...]:
+        g = self.windows(x.shape, w.shape)
+        n, oc = x.shape[0], w.shape[0]
+        x = pad_spatial(x, g.begin, g.end)
+        x = x.reshape(n, self.group, -1, *x.shape[2:])
+        w = w.reshape(self.group, oc // self.group, *w.shape[1:])
+        y: Array = np.zeros((n, self.group, oc // self.group, *g.output), x.dtype)
+        for tap in itertools.product(*map(range, g.kernel)):
+            window: list[Any] = [slice(t * d, t * d + (int(str(o)) - 1) * s + 1, s)
+                                 for t, d, s, o in zip(tap, g.dilations, g.strides, g.output, strict=True)]
+            taps: list[Any] = list(tap)
+            y += np.einsum("ngc...,goc->ngo...", x[(..., *window)], w[(..., *taps)])
+        y = y.reshape(n, oc, *y.shape[3:])
+        if b is not None:
+            y = y + b.reshape(-1, *(1,) * len(g.kernel))
+        if r is not None:
+            y = y + r
+        return (y if self.activation is None else self.activation.apply(y),)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The geometry of a sliding window: one number an axis; pads and output may be symbolic."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begin: tuple[DimLike, ...]
+    end: tuple[DimLike, ...]
+    output: tuple[DimLike, ...]
+
+
+def _s(shape: tuple[DimLike, ...]) -> str:
+    return f"[{','.join(map(str, shape))}]"
