@@ -1,0 +1,309 @@
+"""Runs a table of steps natively: one parallel region a run, tasks claimed with atomics, no barrier objects.
+
+Each thread walks the steps in order. A step's tasks are split evenly over the threads' slots; a thread first claims
+chunks of ``grain`` tasks from its own slot, then from the others'. It goes on to the next step when all tasks of the
+step are done. Whoever arrives can do all the work alone, so a run ends with any number of threads that turn up.
+
+The table is one int64 array:
+
+    header   HEADER_WORDS words, see the H_ constants
+    ids      MAX_SLOTS words 0, 1, 2, ...: what the threading layer hands to each thread
+    steps    STEP_WORDS words a step, see the S_ constants
+    counters per step, (slots + 1) cache lines: done, then the number claimed in each slot
+"""
+
+import ctypes
+import math
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.kernel import Kernel
+
+LINE = 8  # words in a cache line
+H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE, H_STEPS, H_COUNTERS, H_IDS = range(10)
+HEADER_WORDS = 2 * LINE
+S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN = range(5)
+STEP_WORDS = LINE
+SPINS = 2000  # polls before a waiting thread gives its core away
+
+
+# --- native code ----------------------------------------------------------------------------------------------------
+
+
+def build_work():
+    """``work(args, dims, steps, data)``, the shape of a Numba gufunc: thread ids in, table in ``data``."""
+    from numba.extending import register_jitable
+
+    from cnncc.runtime.cpu.memory_access import call_0, call_3, fetch_add, load_acquire, load_i64, pause
+
+    @register_jitable
+    def run_slot(step, counters, slots, slot, args):
+        tasks, grain = load_i64(step + 8 * S_TASKS), load_i64(step + 8 * S_GRAIN)
+        kernel = load_i64(step + 8 * S_KERNEL)
+        start, stop = tasks * slot // slots, tasks * (slot + 1) // slots
+        claimed = counters + 8 * LINE * (slot + 1)
+        done = 0
+        while start + load_acquire(claimed) < stop:
+            begin = start + fetch_add(claimed, grain)
+            if begin < stop:
+                end = min(begin + grain, stop)
+                call_3(kernel, args, begin, end)
+                done += end - begin
+        return done
+
+    @register_jitable
+    def wait(counters, tasks, give_way):
+        polls = 0
+        while load_acquire(counters) < tasks:
+            polls += 1
+            if polls < SPINS or give_way == 0:
+                pause()
+            else:
+                call_0(give_way)
+
+    def work(args, dims, steps, data):
+        slots, first = load_i64(data + 8 * H_ACTIVE), load_i64(data + 8 * H_BEGIN)
+        last, give_way = load_i64(data + 8 * H_END), load_i64(data + 8 * H_YIELD)
+        line_count = load_i64(data + 8 * H_SLOTS) + 1
+        for i in range(load_i64(dims)):
+            me = load_i64(load_i64(args) + 8 * i)
+            for number in range(first, last):
+                step = load_i64(data + 8 * H_STEPS) + 8 * STEP_WORDS * number
+                counters = load_i64(data + 8 * H_COUNTERS) + 8 * LINE * line_count * number
+                mine = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
+                done = 0
+                for k in range(slots):
+                    slot = me + k
+                    if slot >= slots:
+                        slot -= slots
+                    done += run_slot(step, counters, slots, slot, mine)
+                if done:
+                    fetch_add(counters, done)
+                wait(counters, load_i64(step + 8 * S_TASKS), give_way)
+
+    return work
+
+
+def build_run():
+    """``run(table, begin, end, threads)``: reset the counters, then work alone or in one parallel region."""
+    from cnncc.runtime.cpu.memory_access import call_3, call_8, load_i64, stack, store_i64
+
+    def run(table, begin, end, threads):
+        lines = load_i64(table + 8 * H_SLOTS) + 1
+        counters = load_i64(table + 8 * H_COUNTERS)
+        if threads <= 1:
+            for number in range(begin, end):
+                step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
+                tasks = load_i64(step + 8 * S_TASKS)
+                if tasks > 0:
+                    call_3(load_i64(step + 8 * S_KERNEL), load_i64(step + 8 * S_ARGS), 0, tasks)
+            return
+        for number in range(begin, end):
+            for k in range(threads + 1):
+                store_i64(counters + 8 * LINE * (lines * number + k), 0)
+        store_i64(table + 8 * H_BEGIN, begin)
+        store_i64(table + 8 * H_END, end)
+        store_i64(table + 8 * H_ACTIVE, threads)
+        place = stack(64)
+        store_i64(place, load_i64(table + 8 * H_IDS))
+        store_i64(place + 8, threads)
+        store_i64(place + 16, 8)
+        work = load_i64(table + 8 * H_WORK)
+        call_8(load_i64(table + 8 * H_PARALLEL_FOR), work, place, place + 8, place + 16, table, 0, 1, threads)
+
+    return run
+
+
+WORK = Kernel("executor_work", (), (), build_work)
+RUN = Kernel("executor_run", (), (), build_run)
+
+
+# --- threads --------------------------------------------------------------------------------------------------------
+
+
+def available_threads() -> int:
+    """CPUs this process may use: its affinity mask, limited by the cgroup's quota rounded up."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, count if quota is None else min(count, math.ceil(quota)))
+
+
+def _cgroup_quota() -> float | None:
+    """CPUs granted by cgroup v2 or v1, the tightest of this group and those above it."""
+    found = []
+    try:
+        entries = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().split()]
+    except OSError:
+        return None
+    for _, controllers, path in entries:
+        if controllers == "":
+            root, reader = Path("/sys/fs/cgroup"), _quota_v2
+        elif "cpu" in controllers.split(","):
+            root, reader = Path("/sys/fs/cgroup/cpu"), _quota_v1
+        else:
+            continue
+        group = Path(path.lstrip("/"))
+        for place in (group, *group.parents):
+            quota = reader(root / place)
+            if quota is not None:
+                found.append(quota)
+    return min(found, default=None)
+
+
+def _quota_v2(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return quota / int((folder / "cpu.cfs_period_us").read_text()) if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+@dataclass(frozen=True)
+class ThreadingLayer:
+    """Numba's: ``name`` is omp, tbb or workqueue; ``lock`` serialises runs where the layer is not re-entrant."""
+
+    name: str
+    parallel_for: int
+    lock: AbstractContextManager | None
+
+
+@cache
+def threading_layer() -> ThreadingLayer:
+    """Start Numba's threads (once a process)."""
+    import llvmlite.binding as llvm
+    from numba import config, threading_layer
+    from numba.np.ufunc.parallel import _launch_threads
+
+    if config.THREADING_LAYER == "default":
+        config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+    _launch_threads()
+    name = threading_layer()
+    lock = threading.Lock() if name == "workqueue" else None
+    return ThreadingLayer(name, llvm.address_of_symbol("numba_parallel_for"), lock)
+
+
+@cache
+def _native_run():
+    """The native ``run`` as a ctypes function; it releases the GIL."""
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
+    return kind(native.get_kernel("executor_run", ()))
+
+
+@cache
+def _yield_address() -> int:
+    try:
+        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    except (AttributeError, OSError, TypeError):
+        return 0
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step for the executor. ``words`` are its argument words; with ``scratch_word`` >= 0 each thread gets its
+    own copy of them in which that word is the address of its own scratch memory."""
+
+    kernel: int
+    words: Sequence[int]
+    tasks: int
+    grain: int = 1
+    scratch_word: int = -1
+
+
+class StepTable:
+    """The native form of a list of steps for up to ``threads`` threads; it must not run twice at the same time.
+
+    ``scratch`` gives the address of ``threads`` private memories, ``scratch_stride`` bytes apart.
+    """
+
+    def __init__(self, steps: Sequence[StepRecord], threads: int, scratch: int = 0, scratch_stride: int = 0) -> None:
+        self.threads = max(1, threads)
+        self.count = len(steps)
+        self._run = _native_run()
+        self._lock = None
+        self._args = _argument_words(steps, self.threads, scratch, scratch_stride)
+        self.table = self._build(steps)
+        self.address = self.table.ctypes.data
+
+    def _build(self, steps: Sequence[StepRecord]) -> np.ndarray:
+        slots = self.threads
+        sizes = (HEADER_WORDS, -(-slots // LINE) * LINE, STEP_WORDS * len(steps), LINE * (slots + 1) * len(steps))
+        table = aligned_words(sum(sizes))
+        at = table.ctypes.data
+        ids, records, counters = (at + 8 * sum(sizes[:n]) for n in (1, 2, 3))
+        table[sizes[0] : sizes[0] + slots] = np.arange(slots)
+        if slots > 1:
+            layer = threading_layer()
+            self._lock = layer.lock
+            table[H_PARALLEL_FOR] = layer.parallel_for
+            table[H_WORK] = native.get_kernel("executor_work", ())
+        table[H_YIELD], table[H_SLOTS] = _yield_address(), slots
+        table[H_STEPS], table[H_COUNTERS], table[H_IDS] = records, counters, ids
+        args = self._args.ctypes.data
+        for number, step in enumerate(steps):
+            width = _padded(len(step.words))
+            record = table[sum(sizes[:2]) + STEP_WORDS * number :]
+            record[S_KERNEL], record[S_ARGS], record[S_TASKS] = step.kernel, args, step.tasks
+            record[S_GRAIN] = max(1, step.grain)
+            copies = slots if step.scratch_word >= 0 else 1
+            record[S_ARGS_STRIDE] = 8 * width if step.scratch_word >= 0 else 0
+            args += 8 * width * copies
+        return table
+
+    def run(self, begin: int = 0, end: int | None = None, threads: int | None = None) -> None:
+        """Execute steps begin..end-1 (all by default) with up to the table's number of threads. Releases the GIL."""
+        end = self.count if end is None else end
+        threads = self.threads if threads is None else min(threads, self.threads)
+        if self._lock is None or threads <= 1:
+            self._run(self.address, begin, end, threads)
+        else:
+            with self._lock:
+                self._run(self.address, begin, end, threads)
+
+
+def _padded(words: int) -> int:
+    return -(-max(words, 1) // LINE) * LINE
+
+
+def _argument_words(steps: Sequence[StepRecord], slots: int, scratch: int, scratch_stride: int) -> np.ndarray:
+    """All argument words, each step's on cache lines of its own, one copy a thread where scratch is used."""
+    rows = []
+    for step in steps:
+        copies = slots if step.scratch_word >= 0 else 1
+        block = np.zeros((copies, _padded(len(step.words))), np.int64)
+        block[:, : len(step.words)] = step.words
+        if step.scratch_word >= 0:
+            block[:, step.scratch_word] = scratch + scratch_stride * np.arange(copies)
+        rows.append(block.reshape(-1))
+    out = aligned_words(sum(r.size for r in rows) or LINE)
+    if rows:
+        out[:] = np.concatenate(rows)
+    return out
+
+
+def aligned_words(count: int) -> np.ndarray:
+    """``count`` zeroed int64 at a 64-byte boundary."""
+    raw = np.zeros(count + LINE, np.int64)
+    skip = (-raw.ctypes.data % 64) // 8
+    return raw[skip : skip + count]

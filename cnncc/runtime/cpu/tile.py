@@ -1,0 +1,350 @@
+"""Register tiles: ``rows x vectors`` accumulators of ``lanes`` float32 that stay in registers across Python loops.
+
+A tile is one Numba value, an LLVM array of vectors that the optimiser splits into registers. The reduction
+
+    tile[r, v] += x_r[i] * w_v[i]      i = 0 .. count-1
+
+reads ``x_r[i]`` as a scalar (broadcast) and ``w_v[i]`` as a vector: one FMA per (r, v, i), ``vectors`` vector loads
+and ``rows`` broadcasts per i. With rows * vectors + vectors + 1 registers it runs at the machine's FMA peak.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core.typing.templates import signature
+from numba.extending import intrinsic, models, register_model
+
+from cnncc.runtime.cpu.simd import (
+    F32,
+    I32,
+    I64,
+    Vec,
+    constant,
+    emit_fma,
+    emit_mask,
+    emit_masked_load,
+    pointer,
+    splat_value,
+    vector,
+)
+
+
+class Tile(types.Type):
+    """``rows * vectors`` vectors, row-major."""
+
+    def __init__(self, rows: int, vectors: int, lanes: int) -> None:
+        self.rows, self.vectors, self.lanes = rows, vectors, lanes
+        super().__init__(name=f"tile{rows}x{vectors}x{lanes}")
+
+
+@register_model(Tile)
+class TileModel(models.PrimitiveModel):
+    def __init__(self, manager, kind: Tile) -> None:
+        super().__init__(manager, kind, ir.ArrayType(vector(kind.lanes), kind.rows * kind.vectors))
+
+
+def unpack(builder: ir.IRBuilder, tile: ir.Value, kind: Tile) -> list[ir.Value]:
+    return [builder.extract_value(tile, i) for i in range(kind.rows * kind.vectors)]
+
+
+def pack(builder: ir.IRBuilder, values: list[ir.Value], kind: Tile) -> ir.Value:
+    tile = ir.Constant(ir.ArrayType(vector(kind.lanes), len(values)), ir.Undefined)
+    for i, value in enumerate(values):
+        tile = builder.insert_value(tile, value, i)
+    return tile
+
+
+@intrinsic(prefer_literal=True)
+def tile_zero(typingctx, rows, vectors, lanes):
+    """A tile of zeros."""
+    kind = Tile(constant(rows), constant(vectors), constant(lanes))
+
+    def codegen(context, builder, sig, args):
+        return pack(builder, [ir.Constant(vector(kind.lanes), None)] * (kind.rows * kind.vectors), kind)
+
+    return signature(kind, rows, vectors, lanes), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_of_row(typingctx, address, step, rows, vectors, lanes):
+    """Every row holds the ``vectors`` vectors at ``address``, ``step`` bytes apart: a bias."""
+    kind = Tile(constant(rows), constant(vectors), constant(lanes))
+
+    def codegen(context, builder, sig, args):
+        row = []
+        for v in range(kind.vectors):
+            place = builder.add(args[0], builder.mul(args[1], I64(v)))
+            row.append(builder.load(pointer(builder, place, vector(kind.lanes)), align=4))
+        return pack(builder, row * kind.rows, kind)
+
+    return signature(kind, types.int64, types.int64, rows, vectors, lanes), codegen
+
+
+def _loop(builder: ir.IRBuilder, start, stop, step: int, values, body):
+    """``for i in range(start, stop, step)`` (stop - start a multiple of step) over loop-carried LLVM values."""
+    before, head = builder.block, builder.append_basic_block("tile.head")
+    inside, after = builder.append_basic_block("tile.body"), builder.append_basic_block("tile.end")
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(I64)
+    phis = [builder.phi(v.type) for v in values]
+    builder.cbranch(builder.icmp_signed("<", index, stop), inside, after)
+    builder.position_at_end(inside)
+    results = body(index, list(phis))
+    following = builder.add(index, I64(step))
+    branch = builder.branch(head)
+    branch.set_metadata("llvm.loop", _no_unroll(builder.module))
+    for phi, first, again in zip([index, *phis], [start, *values], [following, *results]):
+        phi.add_incoming(first, before)
+        phi.add_incoming(again, builder.block)
+    builder.position_at_end(after)
+    return phis
+
+
+def _no_unroll(module: ir.Module):
+    """Loop metadata: the body is already as long as it should be."""
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    return module.add_metadata([disable])
+
+
+def _multiply(builder, kind: Tile, acc, x_of_row, weights):
+    """One rank-1 update; ``x_of_row(r)`` gives a scalar."""
+    out = list(acc)
+    for r in range(kind.rows):
+        x = splat_value(builder, x_of_row(r), kind.lanes)
+        for v in range(kind.vectors):
+            at = r * kind.vectors + v
+            out[at] = emit_fma(builder, x, weights[v], out[at])
+    return out
+
+
+def _reduce(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights):
+    """The reduction loop: ``unroll`` updates an iteration, then the rest one by one."""
+
+    def body(times):
+        def run(i, acc):
+            for u in range(times):
+                index = builder.add(i, I64(u))
+                weights = load_weights(i, u)
+                acc = _multiply(
+                    builder, kind, acc,
+                    lambda r: builder.load(pointer(builder, row_address(r, index, i, u), F32), align=4), weights,
+                )  # fmt: skip
+            return acc
+
+        return run
+
+    acc, start = unpack(builder, tile, kind), I64(0)
+    if unroll > 1:
+        whole = builder.and_(count, I64(-unroll))
+        acc = _loop(builder, start, whole, unroll, acc, body(unroll))
+        start = whole
+        if isinstance(count, ir.Constant) and count.constant % unroll == 0:
+            return pack(builder, acc, kind)
+    return pack(builder, _loop(builder, start, count, 1, acc, body(1)), kind)
+
+
+def _weights(builder, kind: Tile, base, step, masks=None):
+    """Vectors ``base + i * step``; lanes outside ``masks`` are not touched."""
+    width = kind.lanes * 4
+
+    def load(i, u):
+        row = builder.add(base, builder.mul(builder.add(i, I64(u)), step))
+        out = []
+        for v in range(kind.vectors):
+            place = builder.add(row, I64(v * width))
+            if masks is None:
+                out.append(builder.load(pointer(builder, place, vector(kind.lanes)), align=4))
+            else:
+                out.append(emit_masked_load(builder, place, masks[v], kind.lanes))
+        return out
+
+    return load
+
+
+@intrinsic(prefer_literal=True)
+def tile_fma(typingctx, tile, rows_at, x_step, w, w_step, count, unroll):
+    """``tile[r, v] += x_r[i] * w_v[i]`` for i < count.
+
+    ``rows_at``: address of ``rows`` int64 addresses, x_r = rows_at[r] + i * x_step bytes. w_v = w + i * w_step +
+    v * lanes * 4. Steps and count may be constants, which makes the addressing free.
+    """
+    if not isinstance(tile, Tile):
+        return None
+    times = constant(unroll)
+    kinds = (types.int64, x_step, types.int64, w_step, count, unroll)
+
+    def codegen(context, builder, sig, args):
+        value, rows_at, x_step, w, w_step, count, _ = _literal_values(args, sig.args)
+        rows = [
+            builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8) for r in range(tile.rows)
+        ]
+
+        def row_address(r, index, i, u):
+            return builder.add(rows[r], builder.mul(index, x_step))
+
+        return _reduce(builder, tile, value, count, times, row_address, _weights(builder, tile, w, w_step))
+
+    return signature(tile, tile, *kinds), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_fma_even(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll):
+    """As ``tile_fma`` with rows at even distances: x_r = x + r * row_step + i * x_step."""
+    if not isinstance(tile, Tile):
+        return None
+    times = constant(unroll)
+    kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll)
+
+    def codegen(context, builder, sig, args):
+        value, x, row_step, x_step, w, w_step, count, _ = _literal_values(args, sig.args)
+
+        def row_address(r, index, i, u):
+            return builder.add(builder.add(x, builder.mul(index, x_step)), builder.mul(row_step, I64(r)))
+
+        return _reduce(builder, tile, value, count, times, row_address, _weights(builder, tile, w, w_step))
+
+    return signature(tile, tile, *kinds), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_fma_masked(typingctx, tile, rows_at, x_step, w, w_step, count, columns):
+    """As ``tile_fma``; only the first ``columns`` floats of each weight row are read (the others count as zero)."""
+    if not isinstance(tile, Tile):
+        return None
+    kinds = (types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+
+    def codegen(context, builder, sig, args):
+        value, rows_at, x_step, w, w_step, count, columns = args
+        rows = [
+            builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8) for r in range(tile.rows)
+        ]
+        masks = [
+            emit_mask(builder, builder.sub(columns, I64(v * tile.lanes)), tile.lanes) for v in range(tile.vectors)
+        ]
+
+        def row_address(r, index, i, u):
+            return builder.add(rows[r], builder.mul(index, x_step))
+
+        return _reduce(builder, tile, value, count, 1, row_address, _weights(builder, tile, w, w_step, masks))
+
+    return signature(tile, tile, *kinds), codegen
+
+
+def _literal_values(args, kinds):
+    """Constants instead of the dummies that literal-typed arguments carry."""
+    return [I64(k.literal_value) if isinstance(k, types.IntegerLiteral) else a for a, k in zip(args, kinds)]
+
+
+@intrinsic(prefer_literal=True)
+def tile_load(typingctx, address, row_step, vector_step, rows_valid, vectors_valid, rows, vectors, lanes):
+    """Read vector (r, v) at ``address + r * row_step + v * vector_step``; those outside the valid ranges are zero."""
+    kind = Tile(constant(rows), constant(vectors), constant(lanes))
+    kinds = (types.int64,) * 5
+
+    def codegen(context, builder, sig, args):
+        address, row_step, vector_step, rows_valid, vectors_valid = args[:5]
+        nothing = ir.Constant(vector(kind.lanes), None)
+        out = []
+        for r, v in _places(kind):
+            place = builder.add(address, builder.add(builder.mul(row_step, I64(r)), builder.mul(vector_step, I64(v))))
+            wanted = builder.and_(
+                builder.icmp_signed("<", I64(r), rows_valid), builder.icmp_signed("<", I64(v), vectors_valid)
+            )
+            before = builder.block
+            with builder.if_then(wanted):
+                value = builder.load(pointer(builder, place, vector(kind.lanes)), align=4)
+                inside = builder.block
+            phi = builder.phi(vector(kind.lanes))
+            phi.add_incoming(nothing, before)
+            phi.add_incoming(value, inside)
+            out.append(phi)
+        return pack(builder, out, kind)
+
+    return signature(kind, *kinds, rows, vectors, lanes), codegen
+
+
+def _places(kind: Tile):
+    return ((r, v) for r in range(kind.rows) for v in range(kind.vectors))
+
+
+@intrinsic
+def tile_store(typingctx, tile, address, row_step, vector_step, rows_valid, vectors_valid):
+    """Write vector (r, v) at ``address + r * row_step + v * vector_step`` where r and v are in the valid ranges."""
+    if not isinstance(tile, Tile):
+        return None
+
+    def codegen(context, builder, sig, args):
+        value, address, *rest = args
+
+        def one(r, v, place):
+            builder.store(value_at[r * tile.vectors + v], pointer(builder, place, vector(tile.lanes)), align=4)
+
+        value_at = unpack(builder, value, tile)
+        _for_valid(builder, tile, address, *rest, one)
+        return context.get_dummy_value()
+
+    return signature(types.void, tile, *(types.int64,) * 5), codegen
+
+
+def _for_valid(builder, kind: Tile, address, row_step, vector_step, rows_valid, vectors_valid, one):
+    """Emit ``one(r, v, place)`` for the whole tile, straight if all of it is valid, else guarded one by one."""
+
+    def place(r, v):
+        return builder.add(address, builder.add(builder.mul(row_step, I64(r)), builder.mul(vector_step, I64(v))))
+
+    whole = builder.and_(
+        builder.icmp_signed(">=", rows_valid, I64(kind.rows)), builder.icmp_signed(">=", vectors_valid, I64(kind.vectors))
+    )
+    with builder.if_else(whole) as (all_valid, some_valid):
+        with all_valid:
+            for r, v in _places(kind):
+                one(r, v, place(r, v))
+        with some_valid:
+            for r in range(kind.rows):
+                with builder.if_then(builder.icmp_signed("<", I64(r), rows_valid)):
+                    for v in range(kind.vectors):
+                        with builder.if_then(builder.icmp_signed("<", I64(v), vectors_valid)):
+                            one(r, v, place(r, v))
+
+
+def store_through(finish):
+    """An intrinsic ``(tile, address, row_step, vector_step, rows_valid, vectors_valid, add, a, b)``.
+
+    It writes ``finish(value, residual, a, b)`` for each valid vector, ``finish`` being an ordinary Python function
+    over vectors that is compiled in place. ``residual`` is the address of the vector at the same place relative to
+    ``add`` (meaningless if add is 0); ``a`` and ``b`` are float32.
+    """
+
+    @intrinsic
+    def tile_finish(typingctx, tile, address, row_step, vector_step, rows_valid, vectors_valid, add, a, b):
+        if not isinstance(tile, Tile):
+            return None
+        inner = signature(Vec(tile.lanes), Vec(tile.lanes), types.int64, types.float32, types.float32)
+
+        def codegen(context, builder, sig, args):
+            value, address, row_step, vector_step, rows_valid, vectors_valid, add, a, b = args
+            values = unpack(builder, value, tile)
+            shift = builder.sub(add, address)
+
+            def one(r, v, place):
+                residual = builder.add(place, shift)
+                result = context.compile_internal(
+                    builder, finish, inner, [values[r * tile.vectors + v], residual, a, b]
+                )
+                builder.store(result, pointer(builder, place, vector(tile.lanes)), align=4)
+
+            _for_valid(builder, tile, address, row_step, vector_step, rows_valid, vectors_valid, one)
+            return context.get_dummy_value()
+
+        return signature(types.void, tile, *(types.int64,) * 6, types.float32, types.float32), codegen
+
+    return tile_finish
+
+
+@intrinsic(prefer_literal=True)
+def tile_get(typingctx, tile, index):
+    """Vector number ``index`` (a constant, row-major) of the tile."""
+    if not isinstance(tile, Tile):
+        return None
+    at = constant(index)
+    return signature(Vec(tile.lanes), tile, index), lambda c, b, s, a: b.extract_value(a[0], at)
