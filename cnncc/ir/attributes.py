@@ -50,7 +50,7 @@ def format_op(op: Op) -> str:
 def make_op(ops: Mapping[str, type[Op]], op_type: str, attributes: Mapping[str, Any]) -> Op:
     """The operator of the table `ops` with these attributes, coerced to the fields' types (int to float, list to
     tuple). Raises OpError naming an unknown operator or attribute, a missing one, or a value of the wrong type."""
-    cls = ops.get(op_type)
+    cls: Any = ops.get(op_type)
     if cls is None:
         raise OpError(f"there is no operator '{op_type}'")
     hints = _fields(cls)

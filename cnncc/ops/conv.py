@@ -79,7 +79,7 @@ class Conv(Op):
         g = self.windows(x.shape, w.shape)
         n, oc = x.shape[0], w.shape[0]
         x = pad_spatial(x, g.begin, g.end)
-        x = x.reshape(n, self.group, -1, *x.shape[2:])
+        x = x.reshape(n, self.group, w.shape[1], *x.shape[2:])
         w = w.reshape(self.group, oc // self.group, *w.shape[1:])
         y: Array = np.zeros((n, self.group, oc // self.group, *g.output), x.dtype)
         for tap in itertools.product(*map(range, g.kernel)):
