@@ -1,0 +1,194 @@
+"""The plan: what the compiler hands to a runtime. Data only: operators, kernel names, integers, types and weights.
+
+A plan is a list of steps over numbered buffers in single assignment. It keeps each step's operator with its
+attributes, so that every shape, size and byte range can be derived from it again and compared (see `check_plan` here
+and `runtime.cpu.binding`). Sizes may be symbolic; a runtime binds them when inputs arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import CnnccError, PlanInvalid
+from .ir import Op, Operand, TensorType, known_outputs
+
+__all__ = ["ALIAS", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "Plan", "Port", "Step", "check_plan"]
+
+Array = np.ndarray[Any, Any]
+
+# Kernel names that mean no kernel of the runtime's tables.
+ALIAS = "alias"          # the output is the input's memory: nothing is done
+KNOWN = "known"          # shape arithmetic: evaluated when the shapes are bound
+REFERENCE = "reference"  # runs on the operator's NumPy reference
+REORDER = "reorder"      # from one layout to another; its operator is Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A tensor of the plan: its logical (NCHW) type and the layout it is stored in."""
+
+    name: str
+    type: TensorType
+    layout: str = "plain"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator on numbered buffers. `params` are the kernel's parameters; `reason` says why a step has none."""
+
+    name: str
+    op: Op
+    kernel: str
+    inputs: tuple[int | None, ...]
+    outputs: tuple[int, ...]
+    params: Mapping[str, int | str] = field(default_factory=dict)
+    inplace: tuple[tuple[int, int], ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of the model: the name the user knows, and its buffer."""
+
+    name: str
+    buffer: int
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where buffers lie in the one block of memory of a run, in bytes. `lower_bound` is the largest sum of live bytes:
+    no placement can be smaller."""
+
+    size: int
+    lower_bound: int
+    offsets: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An executable network.
+
+    Attributes:
+        name: of the network.
+        target: "cpu".
+        lanes: floats of a vector for which blocked layouts were chosen.
+        buffers: all tensors, referred to by number.
+        steps: in order of execution.
+        inputs, outputs: in the model's order.
+        weights: contents of constant buffers, in the model's own layout.
+        arena: the memory plan, if all shapes are fixed; otherwise None, and it is made when they are bound.
+        producer: what wrote the plan; information only.
+    """
+
+    name: str
+    target: str
+    lanes: int
+    buffers: tuple[Buffer, ...]
+    steps: tuple[Step, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    weights: Mapping[int, Array]
+    arena: Arena | None = None
+    producer: str = ""
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbolic dimensions that inputs bind, in order of appearance."""
+        found = [s for port in self.inputs for s in sorted(self.buffers[port.buffer].type.symbols)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def is_static(self) -> bool:
+        return not self.symbols
+
+    @property
+    def fallbacks(self) -> tuple[Step, ...]:
+        """The steps that run on a NumPy reference."""
+        return tuple(s for s in self.steps if s.kernel == REFERENCE)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(w.nbytes for w in self.weights.values())
+
+    def save(self, path: str | Path) -> None:
+        """Writes the plan file atomically: the old file, if there is one, or the whole new one is there."""
+        from .planfile import write_plan
+
+        write_plan(self, Path(path))
+
+    @staticmethod
+    def load(path: str | Path) -> Plan:
+        """Reads and checks a plan file. Raises PlanCorrupt, PlanInvalid or PlanVersionError."""
+        from .planfile import read_plan
+
+        return read_plan(Path(path))
+
+
+def check_plan(plan: Plan) -> None:
+    """Raises PlanInvalid unless the plan is consistent with the operators it names.
+
+    Buffers are defined once (as input, weight or output of a step) and before they are read; every type is what the
+    operator infers; weights fit their types; ports name existing buffers. Layouts, kernels and memory are a runtime's
+    own to check (`runtime.cpu.binding`).
+    """
+    _check_numbers(plan)
+    defined = {port.buffer for port in plan.inputs}
+    if len(defined) != len(plan.inputs) or defined & set(plan.weights):
+        raise PlanInvalid("two inputs or weights of the plan share a buffer")
+    known: dict[int, Array] = {}
+    for number, array in plan.weights.items():
+        type_ = plan.buffers[number].type
+        if array.shape != type_.shape or array.dtype != type_.dtype.numpy:
+            raise PlanInvalid(f"the weight '{plan.buffers[number].name}' is {array.dtype}{list(array.shape)}, "
+                              f"but its buffer is {type_}")
+        known[number] = array
+    defined |= set(plan.weights)
+    for step in plan.steps:
+        _check_step(plan, step, defined, known)
+    for port in plan.outputs:
+        if port.buffer not in defined:
+            raise PlanInvalid(f"no step computes the output '{port.name}'")
+
+
+def _check_numbers(plan: Plan) -> None:
+    count = len(plan.buffers)
+    named = [port.buffer for port in (*plan.inputs, *plan.outputs)] + list(plan.weights)
+    named += [b for s in plan.steps for b in (*s.inputs, *s.outputs) if b is not None]
+    bad = next((b for b in named if not 0 <= b < count), None)
+    if bad is not None:
+        raise PlanInvalid(f"the plan has {count} buffers, but refers to number {bad}")
+    for ports in (plan.inputs, plan.outputs):
+        names = [p.name for p in ports]
+        if len(set(names)) != len(names):
+            raise PlanInvalid(f"the plan has two inputs or outputs of one name: {', '.join(sorted(names))}")
+
+
+def _check_step(plan: Plan, step: Step, defined: set[int], known: dict[int, Array]) -> None:
+    where = f"step '{step.name}' ({step.op.op_type})"
+    for number in step.inputs:
+        if number is not None and number not in defined:
+            raise PlanInvalid(f"{where} reads the buffer '{plan.buffers[number].name}' before it is computed")
+    operands = [None if b is None else Operand(plan.buffers[b].type, known.get(b)) for b in step.inputs]
+    try:
+        step.op.check_arity([o is not None for o in operands])
+        types = step.op.infer(*operands)
+        values = known_outputs(step.op, operands, types)
+    except CnnccError as error:
+        raise PlanInvalid(f"{where}: {error}") from None
+    if not step.outputs or len(step.outputs) > len(types):
+        raise PlanInvalid(f"{where} has {len(step.outputs)} outputs, but its operator gives {len(types)}")
+    for number, type_, value in zip(step.outputs, types, values, strict=False):
+        if number in defined:
+            raise PlanInvalid(f"{where} writes the buffer '{plan.buffers[number].name}', which is already defined")
+        if plan.buffers[number].type != type_:
+            raise PlanInvalid(f"{where} gives {type_}, but the buffer '{plan.buffers[number].name}' is "
+                              f"{plan.buffers[number].type}")
+        if value is not None:
+            known[number] = value
+        defined.add(number)
