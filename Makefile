@@ -1,0 +1,40 @@
+# `make` lists the targets. Everything runs in .venv, which is made on first use from the python3 on the PATH.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench golden clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/test.stamp  ## compile real networks, run them and compare them with ONNX Runtime
+	$(PY) examples/demo.py
+
+test: $(VENV)/test.stamp  ## run all tests
+	$(PY) -m pytest
+
+check: $(VENV)/check.stamp  ## lint and type-check
+	$(PY) -m ruff check .
+	$(PY) -m mypy cnncc
+
+bench: $(VENV)/test.stamp  ## measure against ONNX Runtime
+	$(PY) benchmarks/networks.py
+
+golden: $(VENV)/test.stamp  ## write the expected whole-pipeline outputs of tests/golden anew
+	$(PY) -m pytest tests/golden --update-golden
+
+clean:  ## remove what was built, the virtual environment included
+	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find cnncc tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.stamp: pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
