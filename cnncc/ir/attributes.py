@@ -61,7 +61,8 @@ def make_op(ops: Mapping[str, type[Op]], op_type: str, attributes: Mapping[str, 
                if f.default is dataclasses.MISSING and f.name not in attributes]
     if missing:
         raise OpError(f"{op_type} needs the attribute '{missing[0]}'")
-    return cls(**{name: _coerce(op_type, name, value, hints[name]) for name, value in attributes.items()})
+    op: Op = cls(**{name: _coerce(op_type, name, value, hints[name]) for name, value in attributes.items()})
+    return op
 
 
 @functools.cache

@@ -210,7 +210,7 @@ class Graph:
         old = node.inputs[index]
         if old is not None:
             old.uses.pop(Use(node, index), None)
-        node.inputs = node.inputs[:index] + (value,) + node.inputs[index + 1:]
+        node.inputs = (*node.inputs[:index], value, *node.inputs[index + 1:])
         if value is not None:
             value.uses[Use(node, index)] = None
 
