@@ -1,0 +1,317 @@
+"""Direct convolution in NCHWc: register tiles of output pixels x output channels, no copies of the input.
+
+A tile is ``rows`` output pixels (consecutive in OD*OH*OW, so tiles cross row ends) times ``vectors`` blocks of
+``lanes`` output channels. It stays in registers over the whole reduction
+
+    y[p, o] = act(bias[o] + add[p, o] + sum over ic, kd, kh, kw of x[ic, pixel(p, kd, kh, kw)] * w[o, ic, kd, kh, kw])
+
+For each block of input channels and each tap the addresses of the ``rows`` input pixels are computed, a pixel in the
+padding being replaced by a row of zeros; then up to ``lanes`` channels are multiplied without a branch.
+
+Layouts (float32): x is [N, IC/c, D*H*W, c] or plain [N, IC, D*H*W]; y and add are [N, OC/c, OD*OH*OW, c]; bias is
+[G, tiles, vectors * c]; weights are [G, tiles, IC/c, KD*KH*KW, c, vectors * c], the last input block being as short as
+the channels are (so surplus lanes of x are never read) and surplus output channels being zero.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+
+OPERANDS = ("x", "w", "bias", "add", "y")
+DIMS = (
+    "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
+    "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
+    "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "images",
+    "a", "b",
+)  # fmt: skip
+PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
+TASK_FLOPS = 4e6
+# (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
+TILES = {
+    16: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (8, 3): 1.0, (12, 2): 0.98, (10, 2): 0.97, (12, 1): 0.85},
+    8: {(6, 2): 1.0, (4, 3): 1.0, (5, 2): 0.97, (10, 1): 0.9},
+    4: {(6, 4): 1.0, (5, 4): 0.99, (8, 3): 1.0, (7, 3): 0.98, (10, 2): 0.97, (12, 1): 0.85},
+}
+
+
+@dataclass(frozen=True)
+class ConvShape:
+    """A convolution with the spatial rank lifted to 3 (leading ones). Sizes per image; channels over all groups."""
+
+    images: int
+    channels: int
+    out_channels: int
+    size: tuple[int, int, int]
+    out_size: tuple[int, int, int]
+    kernel: tuple[int, int, int]
+    stride: tuple[int, int, int] = (1, 1, 1)
+    dilation: tuple[int, int, int] = (1, 1, 1)
+    pad: tuple[int, int, int] = (0, 0, 0)
+    groups: int = 1
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.out_size)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Output pixel p reads input pixel p and no other."""
+        return self.taps == 1 and self.stride == (1, 1, 1) and self.pad == (0, 0, 0) and self.size == self.out_size
+
+
+def choose_tile(shape: ConvShape, lanes: int) -> tuple[int, int]:
+    """(rows, vectors) with the least padded work."""
+    blocks = ceil_div(shape.out_channels // shape.groups, lanes)
+
+    def cost(tile: tuple[int, int]) -> float:
+        rows, vectors = tile
+        padded = ceil_div(shape.pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
+        return padded / TILES[lanes][tile]
+
+    return min(TILES[lanes], key=cost)
+
+
+def supports(shape: ConvShape, lanes: int) -> bool:
+    """Groups must not cut a block of channels."""
+    per_group = (shape.channels // shape.groups, shape.out_channels // shape.groups)
+    return shape.groups == 1 or all(n % lanes == 0 for n in per_group)
+
+
+def launch(
+    shape: ConvShape, lanes: int, tile: tuple[int, int] | None = None, plain_input: bool = False,
+    residual: bool = False, activation: str = "clip", a: float = -math.inf, b: float = math.inf,
+) -> Launch:  # fmt: skip
+    """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
+    rows, vectors = tile or choose_tile(shape, lanes)
+    if not supports(shape, lanes):
+        raise ValueError(f"groups of {shape} cut blocks of {lanes} channels")
+    width = lanes * 4
+    groups, channels = shape.groups, shape.channels // shape.groups
+    blocks = ceil_div(shape.out_channels // groups, lanes)
+    tiles = ceil_div(blocks, vectors)
+    in_pixels = math.prod(shape.size)
+    in_blocks = ceil_div(channels, lanes)
+    x_block = in_pixels * (4 if plain_input else width)
+    x_image = x_block * (shape.channels if plain_input else groups * in_blocks)
+    y_bytes = shape.images * groups * blocks * shape.pixels * width
+    w_bytes = groups * tiles * channels * shape.taps * vectors * width
+    group_pixels = _group_pixels(shape, rows, vectors * lanes)
+    pixel_groups = ceil_div(shape.pixels, group_pixels)
+    panel = channels * shape.taps * vectors * width
+    chunk = in_blocks if plain_input or group_pixels <= rows else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
+    # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
+    oc_outer = int(tiles * _beyond_cache(x_image) < pixel_groups * shape.images * _beyond_cache(w_bytes // groups))
+    dims = (
+        x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
+        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, oc_outer, shape.images,
+        float_word(a), float_word(b),
+    )  # fmt: skip
+    reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
+    if residual:
+        reads["add"] = (0, y_bytes)
+    params = make_params(
+        lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual),
+        form="plain" if plain_input else "pointwise" if shape.is_pointwise else "general",
+    )  # fmt: skip
+    tasks = shape.images * groups * tiles * pixel_groups
+    return Launch(KERNEL, params, dims, tasks, reads=reads, writes={"y": (0, y_bytes)})
+
+
+def _group_pixels(shape: ConvShape, rows: int, columns: int) -> int:
+    """Pixels of a task: enough work to be worth claiming and to read the weights for, a multiple of ``rows``."""
+    flops = 2 * columns * shape.taps * shape.channels // shape.groups
+    wanted = min(192, max(48, round(TASK_FLOPS / flops)))
+    return ceil_div(wanted, rows) * rows
+
+
+def _beyond_cache(size: int) -> int:
+    return size if size > 2 * PANEL_BYTES else size // 8
+
+
+def pack_weights(w: np.ndarray, groups: int, lanes: int, vectors: int) -> np.ndarray:
+    """[OC, IC/G, *kernel] as [G, tiles, (IC/c, taps, c), vectors * c] float32, flattened."""
+    out_channels, channels = w.shape[0] // groups, w.shape[1]
+    taps, columns = math.prod(w.shape[2:]), vectors * lanes
+    tiles = ceil_div(ceil_div(out_channels, lanes), vectors)
+    padded = np.zeros((groups, tiles * columns, channels, taps), np.float32)
+    padded[:, :out_channels] = w.reshape(groups, out_channels, channels, taps)
+    ordered = padded.reshape(groups, tiles, columns, channels, taps).transpose(0, 1, 4, 3, 2)
+    out = np.empty((groups, tiles, taps * channels, columns), np.float32)
+    for start in range(0, channels, lanes):
+        part = ordered[:, :, :, start : start + lanes]
+        stop = start + part.shape[3]
+        out[:, :, start * taps : stop * taps] = part.reshape(groups, tiles, -1, columns)
+    return out.reshape(-1)
+
+
+def pack_bias(bias: np.ndarray | None, out_channels: int, groups: int, lanes: int, vectors: int) -> np.ndarray:
+    """[OC] as [G, tiles, vectors * c] float32, flattened; zeros for None."""
+    per_group = out_channels // groups
+    tiles = ceil_div(ceil_div(per_group, lanes), vectors)
+    out = np.zeros((groups, tiles * vectors * lanes), np.float32)
+    if bias is not None:
+        out[:, :per_group] = bias.reshape(groups, per_group)
+    return out.reshape(-1)
+
+
+def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, form: str):
+    """Compile-time constants are the tile, the epilogue and how input addresses are found (``form``)."""
+    from numba.extending import register_jitable
+
+    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.memory_access import load_i64, outside, select, stack, store_i64, word_float
+    from cnncc.runtime.cpu.simd import splat, store
+    from cnncc.runtime.cpu.tile import store_through, tile_fma, tile_fma_even, tile_load, tile_of_row, tile_store
+
+    tile_finish = store_through(build_finish(activation, residual, lanes))
+    width, columns = 4 * lanes, 4 * lanes * vectors
+    first = len(OPERANDS)
+    word = {name: 8 * (first + i) for i, name in enumerate(DIMS)}
+    X_BLOCK, IN_D, OUT_H, K_D = word["x_block"], word["in_d"], word["out_h"], word["k_d"]
+    STRIDE, DILATION, PAD = word["stride_d"], word["dilation_d"], word["pad_d"]
+    pixel_bytes = 4 if form == "plain" else width
+    pointwise, plain = form == "pointwise", form == "plain"
+    place_bytes, row_bytes = 24 * rows, 8 * rows
+
+    @register_jitable
+    def locate(args, places, p, last):
+        """Where tap (0, 0, 0) of each pixel p .. p+rows-1 (held at ``last``) lies: (d, h, w) in x."""
+        out_h, out_w = load_i64(args + OUT_H), load_i64(args + OUT_H + 8)
+        for r in range(rows):
+            q = min(p + r, last)
+            w = q % out_w
+            q = q // out_w
+            h = q % out_h
+            d = q // out_h
+            store_i64(places + 24 * r, d * load_i64(args + STRIDE) - load_i64(args + PAD))
+            store_i64(places + 24 * r + 8, h * load_i64(args + STRIDE + 8) - load_i64(args + PAD + 8))
+            store_i64(places + 24 * r + 16, w * load_i64(args + STRIDE + 16) - load_i64(args + PAD + 16))
+
+    @register_jitable
+    def aim(rows_at, places, x, zeros, d, h, w, in_d, in_h, in_w):
+        """Addresses of the input pixels ``d, h, w`` away from the tile's places."""
+        for r in range(rows):
+            z, y = load_i64(places + 24 * r) + d, load_i64(places + 24 * r + 8) + h
+            c = load_i64(places + 24 * r + 16) + w
+            missing = outside(z, in_d) | outside(y, in_h) | outside(c, in_w)
+            store_i64(rows_at + 8 * r, select(missing, zeros, x + ((z * in_h + y) * in_w + c) * pixel_bytes))
+
+    @register_jitable
+    def multiply(acc, args, rows_at, places, zeros, x, w, n):
+        """All taps of one block of ``n`` input channels (of one channel where x is plain)."""
+        in_d, in_h, in_w = load_i64(args + IN_D), load_i64(args + IN_D + 8), load_i64(args + IN_D + 16)
+        k_d, k_h, k_w = load_i64(args + K_D), load_i64(args + K_D + 8), load_i64(args + K_D + 16)
+        step_d, step_h = load_i64(args + DILATION), load_i64(args + DILATION + 8)
+        step_w, plane = load_i64(args + DILATION + 16), load_i64(args + X_BLOCK)
+        for d in range(k_d):
+            for h in range(k_h):
+                for v in range(k_w):
+                    if plain:
+                        for c in range(n):
+                            aim(rows_at, places, x + c * plane, zeros, d * step_d, h * step_h, v * step_w, in_d, in_h, in_w)
+                            acc = tile_fma(acc, rows_at, 4, w, columns, 1, 1)
+                            w += columns
+                    else:
+                        aim(rows_at, places, x, zeros, d * step_d, h * step_h, v * step_w, in_d, in_h, in_w)
+                        acc = tile_fma(acc, rows_at, 4, w, columns, n, 4)
+                        w += n * columns
+        return acc
+
+    @register_jitable
+    def multiply_pointwise(acc, rows_at, x, w, n, p, last):
+        if p + (rows - 1) <= last:
+            return tile_fma_even(acc, x + p * width, width, 4, w, columns, n, 4)
+        for r in range(rows):
+            store_i64(rows_at + 8 * r, x + min(p + r, last) * width)
+        return tile_fma(acc, rows_at, 4, w, columns, n, 1)
+
+    CHANNELS, OUT_BLOCKS, CHUNK = word["channels"], word["out_blocks"], word["chunk"]
+    A, B, X_IMAGE, GROUPS, TILES_ = word["a"], word["b"], word["x_image"], word["groups"], word["tiles"]
+    PIXEL_GROUPS, GROUP_PIXELS = word["pixel_groups"], word["group_pixels"]
+    OC_OUTER, IMAGES = word["oc_outer"], word["images"]
+
+    @register_jitable
+    def task_of(args, task):
+        """(image, group, tile of channels, group of pixels); the innermost is what the next task changes."""
+        pixel_groups, tiles = load_i64(args + PIXEL_GROUPS), load_i64(args + TILES_)
+        groups, images = load_i64(args + GROUPS), load_i64(args + IMAGES)
+        if load_i64(args + OC_OUTER) != 0:
+            part = task % pixel_groups
+            task = task // pixel_groups
+            image = task % images
+            task = task // images
+            return image, task // tiles, task % tiles, part
+        tile = task % tiles
+        task = task // tiles
+        group = task % groups
+        task = task // groups
+        return task // pixel_groups, group, tile, task % pixel_groups
+
+    @register_jitable
+    def reduce(acc, args, rows_at, places, zeros, x, w, begin, end, p, last):
+        """Input blocks begin .. end-1 for the tile at pixel p."""
+        channels, x_block = load_i64(args + CHANNELS), load_i64(args + X_BLOCK)
+        taps = load_i64(args + K_D) * load_i64(args + K_D + 8) * load_i64(args + K_D + 16)
+        if not pointwise:
+            locate(args, places, p, last)
+        for block in range(begin, end):
+            n = min(lanes, channels - block * lanes)
+            w_block = w + block * lanes * taps * columns
+            if pointwise:
+                acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last)
+            elif plain:
+                acc = multiply(acc, args, rows_at, places, zeros, x + block * lanes * x_block, w_block, n)
+            else:
+                acc = multiply(acc, args, rows_at, places, zeros, x + block * x_block, w_block, n)
+        return acc
+
+    def conv_direct(args, begin, end):
+        zeros, rows_at, places = stack(64), stack(row_bytes), stack(place_bytes)
+        store(zeros, splat(0.0, lanes))
+        channels, x_block = load_i64(args + CHANNELS), load_i64(args + X_BLOCK)
+        taps = load_i64(args + K_D) * load_i64(args + K_D + 8) * load_i64(args + K_D + 16)
+        pixels = load_i64(args + OUT_H - 8) * load_i64(args + OUT_H) * load_i64(args + OUT_H + 8)
+        in_blocks = (channels + (lanes - 1)) // lanes
+        out_blocks, tiles, groups = load_i64(args + OUT_BLOCKS), load_i64(args + TILES_), load_i64(args + GROUPS)
+        chunk, group_pixels = load_i64(args + CHUNK), load_i64(args + GROUP_PIXELS)
+        a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
+        plane = pixels * width
+        for task in range(begin, end):
+            image, group, tile, part = task_of(args, task)
+            x = load_i64(args) + image * load_i64(args + X_IMAGE)
+            x += group * x_block * (channels if plain else in_blocks)
+            panel = group * tiles + tile
+            w = load_i64(args + 8) + panel * channels * taps * columns
+            bias = load_i64(args + 16) + panel * columns
+            at = ((image * groups + group) * out_blocks + tile * vectors) * plane
+            valid = out_blocks - tile * vectors
+            start = part * group_pixels
+            stop = min(start + group_pixels, pixels)
+            block = 0
+            while block < in_blocks:
+                until = min(block + chunk, in_blocks)
+                for p in range(start, stop, rows):
+                    place = at + p * width
+                    y, add = load_i64(args + 32) + place, load_i64(args + 24) + place
+                    if block == 0:
+                        acc = tile_of_row(bias, width, rows, vectors, lanes)
+                    else:
+                        acc = tile_load(y, width, plane, stop - p, valid, rows, vectors, lanes)
+                    acc = reduce(acc, args, rows_at, places, zeros, x, w, block, until, p, stop - 1)
+                    if until == in_blocks:
+                        tile_finish(acc, y, width, plane, stop - p, valid, add, a, b)
+                    else:
+                        tile_store(acc, y, width, plane, stop - p, valid)
+                block = until
+
+    return conv_direct
+
+
+KERNEL = Kernel("conv_direct", OPERANDS, DIMS, build)

@@ -1,0 +1,63 @@
+"""Running one kernel launch through the real executor, and float64 references."""
+
+import numpy as np
+
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.executor import StepRecord, StepTable
+from cnncc.runtime.cpu.kernel import Launch, ceil_div
+
+UNIT = 2.0**-24
+
+
+def run(launch: Launch, operands: dict[str, np.ndarray], threads: int = 1) -> None:
+    """Execute a launch over arrays (which must be exactly as large as the launch says)."""
+    for name, (start, stop) in {**launch.reads, **launch.writes}.items():
+        assert start == 0 and stop <= operands[name].nbytes, f"{name}: {stop} > {operands[name].nbytes}"
+    scratch = np.zeros(max(1, launch.scratch * threads // 4 + 16), np.float32)
+    base = -(-scratch.ctypes.data // 64) * 64
+    word = launch.kernel.operands.index("scratch") if launch.scratch else -1
+    words = launch.bind({name: array.ctypes.data for name, array in operands.items()})
+    step = StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain, word)
+    StepTable([step], threads, base, launch.scratch).run()
+
+
+def to_blocked(x: np.ndarray, lanes: int, surplus: float = np.nan) -> np.ndarray:
+    """[N, C, *spatial] as [N, C/c, *spatial, c]; surplus lanes hold ``surplus``, which must never matter."""
+    n, c, *spatial = x.shape
+    blocks = ceil_div(c, lanes)
+    padded = np.full((n, blocks * lanes, *spatial), surplus, np.float32)
+    padded[:, :c] = x
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(n, blocks, lanes, *spatial), 2, -1))
+
+
+def from_blocked(y: np.ndarray, channels: int) -> np.ndarray:
+    n, blocks, *spatial, lanes = y.shape
+    return np.moveaxis(y, -1, 2).reshape(n, blocks * lanes, *spatial)[:, :channels]
+
+
+def lift(values, fill: int) -> tuple[int, int, int]:
+    """A spatial tuple with the rank lifted to 3."""
+    return (fill,) * (3 - len(values)) + tuple(values)
+
+
+def conv_reference(x, w, stride, dilation, pad, out_size, groups):
+    """float64 convolution (3 spatial dimensions) and the same with absolute values: (y, sum of |x| |w|)."""
+    x, w = x.astype(np.float64), w.astype(np.float64)
+    n, channels = x.shape[:2]
+    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out_size, stride, w.shape[2:], dilation)]
+    padded = np.zeros((n, channels, *(max(r, p + i) for r, p, i in zip(reach, pad, x.shape[2:]))))
+    padded[:, :, pad[0] : pad[0] + x.shape[2], pad[1] : pad[1] + x.shape[3], pad[2] : pad[2] + x.shape[4]] = x
+    per_in, per_out = channels // groups, w.shape[0] // groups
+    y = np.zeros((n, w.shape[0], *out_size))
+    size = np.zeros_like(y)
+    for tap in np.ndindex(*w.shape[2:]):
+        window = tuple(
+            slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, out_size, stride)
+        )
+        part = padded[(slice(None), slice(None), *window)]
+        for g in range(groups):
+            xs = part[:, g * per_in : (g + 1) * per_in]
+            ws = w[(slice(g * per_out, (g + 1) * per_out), slice(None), *tap)]
+            y[:, g * per_out : (g + 1) * per_out] += np.einsum("ncdhw,oc->nodhw", xs, ws)
+            size[:, g * per_out : (g + 1) * per_out] += np.einsum("ncdhw,oc->nodhw", abs(xs), abs(ws))
+    return y, size

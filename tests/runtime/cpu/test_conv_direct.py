@@ -1,0 +1,80 @@
+"""Direct convolution against float64 over random configurations."""
+
+import numpy as np
+import pytest
+from harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
+
+from cnncc.runtime.cpu.kernels import conv_direct
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+
+
+def check(shape: ConvShape, lanes: int, seed: int, tile=None, plain=False, residual=False, threads=1, relu=False):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((shape.images, shape.channels, *shape.size)).astype(np.float32)
+    w = rng.standard_normal((shape.out_channels, shape.channels // shape.groups, *shape.kernel)).astype(np.float32)
+    bias = rng.standard_normal(shape.out_channels).astype(np.float32)
+    add = rng.standard_normal((shape.images, shape.out_channels, *shape.out_size)).astype(np.float32)
+    lo = 0.0 if relu else -np.inf
+    step = conv_direct.launch(shape, lanes, tile, plain_input=plain, residual=residual, a=lo)
+    vectors = dict(step.params)["vectors"]
+    y = to_blocked(np.full(add.shape, np.nan), lanes)
+    run(
+        step,
+        {
+            "x": x if plain else to_blocked(x, lanes),
+            "w": conv_direct.pack_weights(w, shape.groups, lanes, vectors),
+            "bias": conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, vectors),
+            "add": to_blocked(add, lanes),
+            "y": y,
+        },
+        threads,
+    )
+    want, size = conv_reference(x, w, shape.stride, shape.dilation, shape.pad, shape.out_size, shape.groups)
+    broad = bias.reshape(1, -1, 1, 1, 1)
+    want, size = want + broad + residual * add, size + abs(broad) + residual * abs(add)
+    if relu:
+        want = np.maximum(want, 0)
+    assert np.all(abs(from_blocked(y, shape.out_channels) - want) <= 16 * UNIT * size)
+
+
+def random_shape(rng, lanes: int, rank: int) -> ConvShape:
+    kernel = tuple(int(k) for k in rng.integers(1, 5 if rank < 3 else 3, rank))
+    stride = tuple(int(s) for s in rng.integers(1, 3, rank))
+    dilation = tuple(int(d) for d in rng.integers(1, 3, rank))
+    pad = tuple(int(rng.integers(0, k + 1)) for k in kernel)
+    after = tuple(int(rng.integers(0, k + 1)) for k in kernel)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
+    size = tuple(int(max(1, rng.integers(1, 10), r - p - q)) for r, p, q in zip(reach, pad, after))
+    out = tuple((i + p + q - r) // s + 1 for i, p, q, r, s in zip(size, pad, after, reach, stride))
+    groups = int(rng.choice([1, 1, 2]))
+    ic, oc = (int(lanes * n) if groups > 1 else int(rng.integers(1, lanes * 4)) for n in rng.integers(1, 3, 2))
+    return ConvShape(
+        int(rng.integers(1, 3)), ic * groups, oc * groups, lift(size, 1), lift(out, 1), lift(kernel, 1),
+        lift(stride, 1), lift(dilation, 1), lift(pad, 0), groups,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+def test_random(lanes: int, seed: int) -> None:
+    rng = np.random.default_rng([lanes, seed])
+    shape = random_shape(rng, lanes, 1 + seed % 3)
+    tile = [(6, 4), (12, 2)][seed % 2] if lanes != 8 else [(6, 2), (4, 3)][seed % 2]
+    flags = dict(plain=seed % 4 == 3 and shape.groups == 1, residual=seed % 4 == 2, relu=seed % 4 == 1)
+    check(shape, lanes, seed, tile, threads=1 + seed % 2, **flags)
+
+
+@pytest.mark.parametrize("pixels", [1, 5, 6, 49, 200])
+@pytest.mark.parametrize("channels", [(16, 64), (3, 5), (100, 130)])
+def test_pointwise(channels, pixels: int) -> None:
+    shape = ConvShape(2, *channels, (1, 1, pixels), (1, 1, pixels), (1, 1, 1))
+    assert shape.is_pointwise
+    check(shape, 16, pixels, (6, 4), residual=True, threads=2)
+
+
+def test_chunks_of_input_channels() -> None:
+    """The reduction is cut where a panel of weights outgrows the cache."""
+    shape = ConvShape(1, 640, 64, (1, 5, 5), (1, 5, 5), (1, 3, 3), pad=(0, 1, 1))
+    step = conv_direct.launch(shape, 16, (6, 4))
+    assert step.dims[conv_direct.DIMS.index("chunk")] < 40
+    check(shape, 16, 0, (6, 4), residual=True, relu=True, threads=2)
