@@ -14,11 +14,16 @@ import numpy as np
 
 from ..errors import OpError
 
-__all__ = ["ACTIVATIONS", "Activation"]
+__all__ = ["ACTIVATIONS", "Activation", "erf"]
 
 Array = np.ndarray[Any, Any]
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def erf(x: Array) -> Array:
+    """The error function of every element, in double precision."""
+    return np.asarray(_erf(x))
 
 
 def _clip(x: Array, lo: float, hi: float) -> Array:
@@ -53,7 +58,7 @@ _KINDS: dict[str, tuple[dict[str, float], Callable[..., Array]]] = {
     "silu": ({}, lambda x: x * _sigmoid(x)),
     "softplus": ({}, _softplus),
     "mish": ({}, lambda x: x * np.tanh(_softplus(x))),
-    "gelu": ({}, lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2)))),
+    "gelu": ({}, lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2)))),
     "gelu_tanh": ({}, lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
 }
 

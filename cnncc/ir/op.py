@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OpError
+from .dims import Dim
 from .types import DType, TensorType
 
 __all__ = ["Op", "Operand", "known_outputs"]
@@ -119,7 +120,18 @@ def known_outputs(op: Op, operands: Sequence[Operand | None], types: Sequence[Te
     if not (small and inputs_small):
         return unknown
     values = op.known(*operands)
-    return unknown if values is None else values
+    return unknown if values is None else tuple(_settled(v, t) for v, t in zip(values, types, strict=True))
+
+
+def _settled(value: Array | None, t: TensorType) -> Array | None:
+    """An object array without a Dim becomes an array of the type's own dtype (None where that cannot hold it): only
+    symbolic contents stay objects."""
+    if value is None or value.dtype != object or any(isinstance(d, Dim) for d in value.ravel()):
+        return value
+    try:
+        return value.astype(t.dtype.numpy)
+    except OverflowError:
+        return None
 
 
 def _count(t: TensorType) -> int:
