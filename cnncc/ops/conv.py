@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DimLike, Op, Operand, TensorType
-from .spatial import check_windows, output_size, pad_spatial, resolve_pads
+from .spatial import Windows, check_windows, place_windows, taps
 
 __all__ = ["Conv"]
 
@@ -52,15 +52,11 @@ class Conv(Op):
             raise OpError(f"Conv: the shape of W must be fixed, not {_s(w)}")
         if self.kernel_shape and self.kernel_shape != kernel:
             raise OpError(f"Conv: kernel_shape {_s(self.kernel_shape)} does not match W of shape {_s(w)}")
-        strides, dilations = self.strides or (1,) * rank, self.dilations or (1,) * rank
-        if len(strides) != rank or len(dilations) != rank:
-            raise OpError(f"Conv: strides {_s(strides)} and dilations {_s(dilations)} must have {rank} numbers each")
         if x[1] != w[1] * self.group or w[0] % self.group:
             raise OpError(f"Conv: X {_s(x)} and W {_s(w)} do not fit with group {self.group}: X must have "
                           f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
-        begin, end = resolve_pads(x[2:], kernel, strides, dilations, self.pads, self.auto_pad, "Conv")
-        return Windows(kernel, strides, dilations, begin, end,
-                       output_size("Conv", x[2:], kernel, strides, dilations, begin, end))
+        return place_windows("Conv", x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads,
+                             auto_pad=self.auto_pad)
 
     def infer(self, x: Operand, w: Operand, b: Operand | None = None,
               r: Operand | None = None) -> tuple[TensorType, ...]:
@@ -78,33 +74,19 @@ class Conv(Op):
     def reference(self, x: Array, w: Array, b: Array | None = None, r: Array | None = None) -> tuple[Array, ...]:
         g = self.windows(x.shape, w.shape)
         n, oc = x.shape[0], w.shape[0]
-        x = pad_spatial(x, g.begin, g.end)
         x = x.reshape(n, self.group, w.shape[1], *x.shape[2:])
         w = w.reshape(self.group, oc // self.group, *w.shape[1:])
-        y: Array = np.zeros((n, self.group, oc // self.group, *g.output), x.dtype)
-        for tap in itertools.product(*map(range, g.kernel)):
-            window: list[Any] = [slice(t * d, t * d + (int(str(o)) - 1) * s + 1, s)
-                                 for t, d, s, o in zip(tap, g.dilations, g.strides, g.output, strict=True)]
-            taps: list[Any] = list(tap)
-            y += np.einsum("ngc...,goc->ngo...", x[(..., *window)], w[(..., *taps)])
-        y = y.reshape(n, oc, *y.shape[3:])
+        pixels = math.prod(g.counts)
+        y: Array = np.zeros((n, self.group, oc // self.group, pixels), x.dtype)
+        for tap, window in taps(x, g):
+            at: Any = tap
+            y += w[(..., *at)] @ window.reshape(*window.shape[:3], pixels)
+        y = y.reshape(n, oc, *g.counts)
         if b is not None:
             y = y + b.reshape(-1, *(1,) * len(g.kernel))
         if r is not None:
             y = y + r
         return (y if self.activation is None else self.activation.apply(y),)
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The geometry of a sliding window: one number an axis; pads and output may be symbolic."""
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    begin: tuple[DimLike, ...]
-    end: tuple[DimLike, ...]
-    output: tuple[DimLike, ...]
 
 
 def _s(shape: tuple[DimLike, ...]) -> str:
