@@ -24,7 +24,7 @@ from cnncc.runtime.cpu.kernel import Params
 
 Key = tuple[str, Params]
 
-SHARED_SOURCES = ("simd.py", "memory_access.py", "tile.py", "vmath.py", "epilogue.py", "kernel.py", "native.py")
+SHARED_SOURCES = ("simd.py", "memory_access.py", "tile.py", "transpose.py", "vmath.py", "epilogue.py", "kernel.py", "native.py")
 _HERE = Path(__file__).parent
 _MAGIC = b"cnncc-kernel-1\n"
 _lock = threading.RLock()

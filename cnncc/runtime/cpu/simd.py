@@ -251,19 +251,25 @@ def load_first(typingctx, address, count, lanes):
     return signature(Vec(width), types.int64, types.int64, lanes), codegen
 
 
+def emit_masked_store(builder: ir.IRBuilder, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+    """Lanes outside the mask are not touched in memory."""
+    kind, place = value.type, pointer(builder, address, value.type)
+    fn = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [kind, place.type, I32, mask.type]),
+        f"llvm.masked.store.v{kind.count}f32.p0",
+    )
+    builder.call(fn, [value, place, I32(4), mask])
+
+
 @intrinsic
 def store_first(typingctx, address, value, count):
     """Write the first ``count`` lanes only."""
     if not isinstance(value, Vec):
         return None
-    lanes = value.lanes
 
     def codegen(context, builder, sig, args):
-        place = pointer(builder, args[0], vector(lanes))
-        mask = emit_mask(builder, args[2], lanes)
-        kind = ir.FunctionType(ir.VoidType(), [vector(lanes), place.type, I32, mask.type])
-        fn = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.v{lanes}f32.p0")
-        builder.call(fn, [args[1], place, I32(4), mask])
+        emit_masked_store(builder, args[1], args[0], emit_mask(builder, args[2], value.lanes))
         return context.get_dummy_value()
 
     return signature(types.void, types.int64, value, types.int64), codegen
