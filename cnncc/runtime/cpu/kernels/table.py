@@ -1,6 +1,16 @@
-"""Every kernel of the CPU runtime, by name. The order is alphabetical by file."""
+"""Every kernel of the CPU runtime, by name. One line a kernel, alphabetical by file."""
 
-from cnncc.runtime.cpu.executor import RUN, WORK
-from cnncc.runtime.cpu.kernels import conv_direct, reorder
+from cnncc.runtime.cpu import executor
+from cnncc.runtime.cpu.kernels import conv_depthwise
+from cnncc.runtime.cpu.kernels import conv_direct
+from cnncc.runtime.cpu.kernels import reorder
 
-KERNELS = {kernel.name: kernel for kernel in (conv_direct.KERNEL, reorder.KERNEL, RUN, WORK)}
+_ALL = (
+    executor.RUN,
+    executor.WORK,
+    conv_depthwise.KERNEL,
+    conv_direct.KERNEL,
+    reorder.KERNEL,
+)
+
+KERNELS = {kernel.name: kernel for kernel in _ALL}

@@ -1,0 +1,167 @@
+"""Convolutions whose channels stay (nearly) apart, in NCHWc: depthwise, and groups of 2, 4, ... channels.
+
+    y[p, l] = act(bias[l] + add[p, l] + sum over taps, j < group of x[pixel(p, tap), l // group * group + j] * w[l, j, tap])
+
+with as many output as input channels. A tile is ``rows`` output pixels of one row; each lane is one channel.
+Depthwise rows without dilation slide: each input vector is read once and used by all the taps that need it.
+
+Layouts (float32): x is [N, C/c, D*H*W, c]; y and add [N, C/c, OD*OH*OW, c]; bias [C/c * c]; weights
+[C/c, KD, KH, KW, group, c].
+"""
+
+import math
+
+import numpy as np
+
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+
+OPERANDS = ("x", "w", "bias", "add", "y")
+DIMS = (
+    "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w", "stride_d", "stride_h", "stride_w",
+    "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w", "blocks", "row_groups", "group_rows",
+    "a", "b",
+)  # fmt: skip
+TASK_VECTORS = 4096  # vector FMAs of a task, at least
+SLIDING_TAPS, SLIDING_STRIDES = (2, 3, 4, 5, 7), (1, 2)
+
+
+def supports(shape: ConvShape, lanes: int) -> bool:
+    """As many outputs as inputs, and groups that do not straddle vectors."""
+    group = shape.channels // shape.groups
+    return shape.channels == shape.out_channels and group < lanes and lanes % group == 0
+
+
+def choose_rows(shape: ConvShape) -> int:
+    """Pixels of a tile: the choice with the fewest beyond the end of a row."""
+    return min((8, 7), key=lambda rows: ceil_div(shape.out_size[2], rows) * rows)
+
+
+def launch(
+    shape: ConvShape, lanes: int, rows: int | None = None, residual: bool = False, activation: str = "clip",
+    a: float = -math.inf, b: float = math.inf,
+) -> Launch:  # fmt: skip
+    """The step of a depthwise or narrow grouped convolution; ``a`` and ``b`` belong to the activation."""
+    if not supports(shape, lanes):
+        raise ValueError(f"{shape} is neither depthwise nor in groups that divide {lanes}")
+    rows, group = rows or choose_rows(shape), shape.channels // shape.groups
+    blocks, width = ceil_div(shape.channels, lanes), lanes * 4
+    out_rows = shape.out_size[0] * shape.out_size[1]
+    row_work = max(1, shape.out_size[2] * shape.taps * group)
+    group_rows = min(out_rows, max(1, TASK_VECTORS // row_work))
+    row_groups = ceil_div(out_rows, group_rows)
+    slides = group == 1 and shape.dilation[2] == 1 and shape.kernel[2] in SLIDING_TAPS
+    slides = slides and shape.stride[2] in SLIDING_STRIDES
+    params = make_params(
+        lanes=lanes, rows=rows, group=group, activation=activation, residual=int(residual),
+        taps=shape.kernel[2] if slides else 0, stride=shape.stride[2] if slides else 0,
+    )  # fmt: skip
+    dims = (
+        *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
+        blocks, row_groups, group_rows, float_word(a), float_word(b),
+    )  # fmt: skip
+    y_bytes = shape.images * blocks * shape.pixels * width
+    reads = {
+        "x": (0, shape.images * blocks * math.prod(shape.size) * width),
+        "w": (0, blocks * shape.taps * group * width),
+        "bias": (0, blocks * width),
+    }
+    if residual:
+        reads["add"] = (0, y_bytes)
+    tasks = shape.images * blocks * row_groups
+    return Launch(KERNEL, params, dims, tasks, reads=reads, writes={"y": (0, y_bytes)})
+
+
+def pack_weights(w: np.ndarray, lanes: int) -> np.ndarray:
+    """[C, group, *kernel] as [C/c, taps, group, c] float32, flattened; surplus channels zero."""
+    channels, group = w.shape[:2]
+    blocks = ceil_div(channels, lanes)
+    padded = np.zeros((blocks * lanes, group, math.prod(w.shape[2:])), np.float32)
+    padded[:channels] = w.reshape(channels, group, -1)
+    return np.ascontiguousarray(padded.reshape(blocks, lanes, group, -1).transpose(0, 3, 2, 1)).reshape(-1)
+
+
+def pack_bias(bias: np.ndarray | None, channels: int, lanes: int) -> np.ndarray:
+    """[C] with zeros up to a whole number of blocks."""
+    out = np.zeros(ceil_div(channels, lanes) * lanes, np.float32)
+    if bias is not None:
+        out[:channels] = bias
+    return out
+
+
+def build(lanes: int, rows: int, group: int, activation: str, residual: int, taps: int, stride: int):
+    """``taps`` and ``stride`` along the row are constants where rows slide, 0 otherwise."""
+    from numba.extending import register_jitable
+
+    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.memory_access import load_i64, outside, select, stack, store_i64, word_float
+    from cnncc.runtime.cpu.simd import splat, store
+    from cnncc.runtime.cpu.tile import store_through, tile_of_row
+    from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide
+
+    tile_finish = store_through(build_finish(activation, residual, lanes))
+    width, tap_bytes, row_bytes, sliding = 4 * lanes, 4 * lanes * group, 8 * rows, taps > 0
+    word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
+    IN, OUT, K, PAD = word["in_d"], word["out_d"], word["k_d"], word["pad_d"]
+    STRIDE, DILATION = word["stride_d"], word["dilation_d"]
+    BLOCKS, ROW_GROUPS, GROUP_ROWS = word["blocks"], word["row_groups"], word["group_rows"]
+    A, B = word["a"], word["b"]
+
+    @register_jitable
+    def tap_row(acc, args, rows_at, x, first, zeros, w):
+        """All taps along one kernel row; ``first`` is the input column of pixel 0, tap 0."""
+        in_w = load_i64(args + IN + 16)
+        if sliding:
+            return tile_slide(acc, x, first, in_w, zeros, w, taps, stride)
+        step, dilation = load_i64(args + STRIDE + 16), load_i64(args + DILATION + 16)
+        for t in range(load_i64(args + K + 16)):
+            for r in range(rows):
+                column = first + r * step + t * dilation
+                store_i64(rows_at + 8 * r, select(outside(column, in_w), zeros, x + column * width))
+            acc = tile_lanewise(acc, rows_at, w + t * tap_bytes, group)
+        return acc
+
+    @register_jitable
+    def reduce(acc, args, rows_at, x, d, h, first, zeros, w):
+        """All kernel rows; ``d, h`` are the input coordinates of tap (0, 0)."""
+        in_d, in_h, in_w = load_i64(args + IN), load_i64(args + IN + 8), load_i64(args + IN + 16)
+        k_h, k_w = load_i64(args + K + 8), load_i64(args + K + 16)
+        for i in range(load_i64(args + K)):
+            z = d + i * load_i64(args + DILATION)
+            if not outside(z, in_d):
+                for j in range(k_h):
+                    y = h + j * load_i64(args + DILATION + 8)
+                    if not outside(y, in_h):
+                        row = x + (z * in_h + y) * in_w * width
+                        acc = tap_row(acc, args, rows_at, row, first, zeros, w + (i * k_h + j) * k_w * tap_bytes)
+        return acc
+
+    def conv_depthwise(args, begin, end):
+        zeros, rows_at = stack(64), stack(row_bytes)
+        store(zeros, splat(0.0, lanes))
+        out_d, out_h, out_w = load_i64(args + OUT), load_i64(args + OUT + 8), load_i64(args + OUT + 16)
+        in_plane = load_i64(args + IN) * load_i64(args + IN + 8) * load_i64(args + IN + 16) * width
+        taps_bytes = load_i64(args + K) * load_i64(args + K + 8) * load_i64(args + K + 16) * tap_bytes
+        row_groups, group_rows = load_i64(args + ROW_GROUPS), load_i64(args + GROUP_ROWS)
+        a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
+        for task in range(begin, end):
+            plane = task // row_groups
+            block = plane % load_i64(args + BLOCKS)
+            x, w = load_i64(args) + plane * in_plane, load_i64(args + 8) + block * taps_bytes
+            bias = load_i64(args + 16) + block * width
+            start = task % row_groups * group_rows
+            for row in range(start, min(start + group_rows, out_d * out_h)):
+                d = row // out_h * load_i64(args + STRIDE) - load_i64(args + PAD)
+                h = row % out_h * load_i64(args + STRIDE + 8) - load_i64(args + PAD + 8)
+                for p in range(0, out_w, rows):
+                    at = ((plane * out_d * out_h + row) * out_w + p) * width
+                    first = p * load_i64(args + STRIDE + 16) - load_i64(args + PAD + 16)
+                    acc = tile_of_row(bias, width, rows, 1, lanes)
+                    acc = reduce(acc, args, rows_at, x, d, h, first, zeros, w)
+                    y, add = load_i64(args + 32) + at, load_i64(args + 24) + at
+                    tile_finish(acc, y, width, 0, out_w - p, 1, add, a, b)
+
+    return conv_depthwise
+
+
+KERNEL = Kernel("conv_depthwise", OPERANDS, DIMS, build)
