@@ -242,7 +242,8 @@ class StepTable:
         self.count = len(steps)
         self._run = _native_run()
         self._lock = None
-        self._args = _argument_words(steps, self.threads, scratch, scratch_stride)
+        self._shapes = [(s.scratch_word >= 0, _padded(len(s.words))) for s in steps]
+        self.words = _argument_words(steps, self.threads, scratch, scratch_stride)
         self.table = self._build(steps)
         self.address = self.table.ctypes.data
 
@@ -260,7 +261,7 @@ class StepTable:
             table[H_WORK] = native.get_kernel("executor_work", ())
         table[H_YIELD], table[H_SLOTS] = _yield_address(), slots
         table[H_STEPS], table[H_COUNTERS], table[H_IDS] = records, counters, ids
-        args = self._args.ctypes.data
+        args = self.words.ctypes.data
         for number, step in enumerate(steps):
             width = _padded(len(step.words))
             record = table[sum(sizes[:2]) + STEP_WORDS * number :]
@@ -270,6 +271,12 @@ class StepTable:
             record[S_ARGS_STRIDE] = 8 * width if step.scratch_word >= 0 else 0
             args += 8 * width * copies
         return table
+
+    def positions(self, step: int, word: int) -> np.ndarray:
+        """Where in ``words`` the argument word of a step stands, once for each thread that has its own copy."""
+        start = sum(width * (self.threads if own else 1) for own, width in self._shapes[:step])
+        own, width = self._shapes[step]
+        return start + word + width * np.arange(self.threads if own else 1)
 
     def run(self, begin: int = 0, end: int | None = None, threads: int | None = None) -> None:
         """Execute steps begin..end-1 (all by default) with up to the table's number of threads. Releases the GIL."""

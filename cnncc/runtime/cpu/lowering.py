@@ -84,6 +84,10 @@ class Lowering:
             return to_blocked(tensor.value, lanes)
         return tensor.value
 
+    def extra(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
+        """Constants that the kernel reads beside its operands, by word (a bias of zeros, say)."""
+        return {}
+
     def launch(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
                lanes: int) -> Launch:
         """The step for concrete shapes. Raises PlanInvalid where `choice` has parameters that it never gives."""

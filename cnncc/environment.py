@@ -1,0 +1,36 @@
+"""The one module that reads the environment.
+
+    CNNCC_NUM_THREADS   threads of a session that is not told how many
+    CNNCC_DEBUG         1: pass timings; 2: also kernel choices and the arena; 3: also the IR after each pass
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import InputError
+
+__all__ = ["debug_level", "thread_count"]
+
+
+def thread_count(given: int | None = None) -> int:
+    """`given`, or CNNCC_NUM_THREADS, or the CPUs this process may use (affinity and cgroup quota respected)."""
+    if given is None:
+        text = os.environ.get("CNNCC_NUM_THREADS", "").strip()
+        if not text:
+            from .runtime.cpu.executor import available_threads
+
+            return available_threads()
+        if not text.isdigit() or int(text) < 1:
+            raise InputError(f"CNNCC_NUM_THREADS must be a whole number from 1, not '{text}'")
+        given = int(text)
+    if given < 1:
+        raise InputError(f"threads must be at least 1, not {given}")
+    return given
+
+
+def debug_level() -> int:
+    text = os.environ.get("CNNCC_DEBUG", "0").strip() or "0"
+    if not text.isdigit():
+        raise InputError(f"CNNCC_DEBUG must be a whole number, not '{text}'")
+    return int(text)

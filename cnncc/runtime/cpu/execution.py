@@ -1,0 +1,211 @@
+"""Memory and step tables for a bound plan, and one run of them.
+
+A `Context` is what one run needs for itself: an arena, scratch memory and a native step table whose words hold
+absolute addresses. A context serves one run at a time; a session keeps as many as it has runs at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...plan import Plan, Step
+from . import native
+from .binding import Binding, BoundStep
+from .executor import StepRecord, StepTable
+from .lowering import PLAIN, stored_elements
+
+__all__ = ["Context", "Prepared"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A bound plan with its constants packed; shared by all contexts of that binding."""
+
+    plan: Plan
+    binding: Binding
+    constants: Sequence[Mapping[str, Array]]  # by executed step, by word
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """Words of the table that hold the address of an input or output of the model, plus an offset."""
+
+    words: Array  # positions in the argument words
+    offset: int
+
+
+class Context:
+    """Private memory and table of one run at a time."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        storage = prepared.binding.storage
+        self._arena = aligned_bytes(storage.arena.size)
+        self._keep: list[Array] = []  # arrays whose addresses stand in the table
+        self._fixed = self._fixed_addresses()
+        launches = [b.launch for b in prepared.binding.steps if b.launch is not None]
+        stride = -(-max((la.scratch for la in launches), default=0) // 64) * 64
+        self._scratch = aligned_bytes(stride * prepared.threads)
+        self._ports: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
+        records, self._segments = self._records()
+        self._table = StepTable(records, prepared.threads, self._scratch.ctypes.data, stride)
+        self._patches = self._find_patches()
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def _fixed_addresses(self) -> dict[int, int]:
+        """Addresses of the roots that stay where they are: constants, known values and the arena's buffers."""
+        storage, values = self._prepared.binding.storage, self._prepared.binding.values
+        found = {root: self._arena.ctypes.data + at for root, at in storage.arena.offsets.items()}
+        for root in storage.external:
+            if root in values:
+                array = np.ascontiguousarray(values[root])
+                self._keep.append(array)
+                found[root] = array.ctypes.data
+        return found
+
+    def _records(self) -> tuple[list[StepRecord], list[tuple[int, int, BoundStep | None]]]:
+        """The native steps, and the run as segments: a range of native steps, or one step on its reference."""
+        records: list[StepRecord] = []
+        segments: list[tuple[int, int, BoundStep | None]] = []
+        for bound, constants in zip(self._prepared.binding.steps, self._prepared.constants, strict=True):
+            if bound.launch is None:
+                segments.append((len(records), len(records), bound))
+                continue
+            addresses = self._addresses(bound, constants, len(records))
+            launch = bound.launch
+            words = launch.bind(addresses)
+            scratch_word = launch.kernel.operands.index("scratch") if "scratch" in launch.kernel.operands else -1
+            if not segments or segments[-1][2] is not None:
+                segments.append((len(records), len(records), None))
+            records.append(StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain, scratch_word))
+            segments[-1] = (segments[-1][0], len(records), None)
+        return records, segments
+
+    def _addresses(self, bound: BoundStep, constants: Mapping[str, Array], number: int) -> dict[str, int]:
+        addresses = {word: array.ctypes.data for word, array in constants.items()}
+        assert bound.launch is not None
+        operands = bound.launch.kernel.operands
+        pairs = [*zip(bound.inputs, bound.step.inputs, strict=False),
+                 *zip(bound.outputs, bound.step.outputs, strict=False)]
+        storage = self._prepared.binding.storage
+        for word, buffer in pairs:
+            if word is None or buffer is None or word in addresses:
+                continue
+            location = storage.locations[buffer]
+            if location.root in self._fixed:
+                addresses[word] = self._fixed[location.root] + location.offset
+            else:
+                port = ("out", storage.results[location.root]) if location.root in storage.results \
+                    else ("in", self._input_port(location.root))
+                self._ports.setdefault(port, []).append((number, operands.index(word), location.offset))
+        return addresses
+
+    def _input_port(self, root: int) -> int:
+        return next(i for i, port in enumerate(self._prepared.plan.inputs) if port.buffer == root)
+
+    def _find_patches(self) -> dict[tuple[str, int], list[_Patch]]:
+        patches: dict[tuple[str, int], list[_Patch]] = {}
+        for port, places in self._ports.items():
+            for number, word, offset in places:
+                patches.setdefault(port, []).append(_Patch(self._table.positions(number, word), offset))
+        return patches
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """One inference. `inputs` and `outputs` are C-contiguous arrays of the bound types, in the plan's order; the
+        results are written into `outputs`."""
+        self._bind_ports(inputs, outputs)
+        for begin, end, bound in self._segments:
+            if bound is None:
+                self._table.run(begin, end)
+            else:
+                self._run_reference(bound, inputs, outputs)
+        self._copy_outputs(inputs, outputs)
+
+    def run_each(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> dict[str, Array]:
+        """Like `run`, step by step: what every step computed, in plain layout, by its buffer's name."""
+        self._bind_ports(inputs, outputs)
+        native_steps = iter(range(sum(b.launch is not None for b in self._prepared.binding.steps)))
+        found: dict[str, Array] = {}
+        for bound in self._prepared.binding.steps:
+            if bound.launch is None:
+                self._run_reference(bound, inputs, outputs)
+            else:
+                number = next(native_steps)
+                self._table.run(number, number + 1)
+            for buffer in bound.step.outputs:
+                found[self._prepared.plan.buffers[buffer].name] = self._contents(buffer, inputs, outputs)
+        self._copy_outputs(inputs, outputs)
+        return found
+
+    def _bind_ports(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        words = self._table.words
+        for (kind, number), patches in self._patches.items():
+            address = (inputs if kind == "in" else outputs)[number].ctypes.data
+            for patch in patches:
+                words[patch.words] = address + patch.offset
+
+    def _run_reference(self, bound: BoundStep, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        step: Step = bound.step
+        results = step.op.reference(*(None if b is None else self._view(b, inputs, outputs) for b in step.inputs))
+        for buffer, result in zip(step.outputs, results, strict=False):
+            np.copyto(self._view(buffer, inputs, outputs), result, casting="same_kind")
+
+    def _copy_outputs(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        storage = self._prepared.binding.storage
+        for number, port in enumerate(self._prepared.plan.outputs):
+            if storage.results.get(storage.locations[port.buffer].root) != number:
+                np.copyto(outputs[number], self._view(port.buffer, inputs, outputs))
+
+    def _root_bytes(self, root: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
+        storage, values = self._prepared.binding.storage, self._prepared.binding.values
+        if root in storage.results:
+            return _as_bytes(outputs[storage.results[root]])
+        if root in values:
+            return _as_bytes(np.ascontiguousarray(values[root]))
+        if root in storage.arena.offsets:
+            return self._arena[storage.arena.offsets[root]:]
+        return _as_bytes(inputs[self._input_port(root)])
+
+    def _raw(self, buffer: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
+        """The buffer's elements as they are stored, flat."""
+        binding, plan = self._prepared.binding, self._prepared.plan
+        location, type_ = binding.storage.locations[buffer], binding.types[buffer]
+        count = stored_elements(type_.static_shape, plan.buffers[buffer].layout, plan.lanes)
+        size = count * type_.dtype.itemsize
+        data = self._root_bytes(location.root, inputs, outputs)[location.offset:location.offset + size]
+        return data.view(type_.dtype.numpy)
+
+    def _view(self, buffer: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
+        """A plain buffer as an array over its own memory."""
+        return self._raw(buffer, inputs, outputs).reshape(self._prepared.binding.types[buffer].static_shape)
+
+    def _contents(self, buffer: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
+        """A copy of the buffer in plain layout."""
+        plan, shape = self._prepared.plan, self._prepared.binding.types[buffer].static_shape
+        raw = self._raw(buffer, inputs, outputs)
+        if plan.buffers[buffer].layout == PLAIN:
+            return raw.reshape(shape).copy()
+        n, c, *spatial = shape
+        blocks = np.moveaxis(raw.reshape(n, -(-c // plan.lanes), *spatial, plan.lanes), -1, 2)
+        return np.ascontiguousarray(blocks.reshape(n, -1, *spatial)[:, :c])
+
+
+def _as_bytes(array: Array) -> Array:
+    return array.reshape(-1).view(np.uint8)
+
+
+def aligned_bytes(size: int) -> Array:
+    """`size` bytes at a 64-byte boundary, uninitialised."""
+    raw = np.empty(size + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip:skip + size]
