@@ -1,0 +1,9 @@
+"""The lowering of every operator that has native kernels, by ONNX name; a family's operators stand together."""
+
+from __future__ import annotations
+
+from ..lowering import Lowering
+
+__all__ = ["LOWERINGS"]
+
+LOWERINGS: dict[str, Lowering] = {}
