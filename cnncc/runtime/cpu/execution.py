@@ -6,7 +6,7 @@ absolute addresses. A context serves one run at a time; a session keeps as many 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from .binding import Binding, BoundStep
 from .executor import StepRecord, StepTable
 from .lowering import PLAIN, stored_elements
 
-__all__ = ["Context", "Prepared"]
+__all__ = ["Context", "Prepared", "warm_kernels"]
 
 Array = np.ndarray[Any, Any]
 
@@ -209,3 +209,12 @@ def aligned_bytes(size: int) -> Array:
     raw = np.empty(size + 64, np.uint8)
     skip = -raw.ctypes.data % 64
     return raw[skip:skip + size]
+
+
+def warm_kernels(binding: Binding, on_event: Callable[[str, int, int], None]) -> None:
+    """Compiles, or loads from the kernel cache, every kernel that the bound plan launches."""
+    keys = sorted({b.launch.key for b in binding.steps if b.launch is not None})
+    missing = [key for key in keys if not native.is_cached(*key)]
+    if missing:
+        on_event("compiling kernels for this machine, once", 0, len(missing))
+        native.warm(missing, lambda done, total, key: on_event("compiling kernels for this machine, once", done, total))

@@ -1,0 +1,109 @@
+"""compile(): the whole way from a network to a plan, read top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+from .ir import Dim, Graph
+from .plan import Plan
+
+if TYPE_CHECKING:
+    import onnx
+
+    from .passes.manager import PassRecord
+
+__all__ = ["LEVELS", "compile", "optimise"]
+
+LEVELS = (0, 1, 2)
+Event = Callable[[str, int, int], None]
+Shapes = Mapping[str, "int | Sequence[int | str | Dim]"]
+
+
+def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
+            lanes: int | None = None, dump_ir: str | Path | None = None, allow_fallback: bool = True,
+            warm: bool = True, on_event: Event | None = None) -> Plan:
+    """Compiles a network into a plan.
+
+    Args:
+        model: the path of an ONNX file, its bytes, an onnx.ModelProto, or a Graph (which is changed in place).
+        level: 0 leaves the graph as it is, 1 cleans it up, 2 folds and fuses.
+        shapes: sizes for symbolic dimensions (`{"N": 1}`) or whole shapes of inputs (`{"image": [1, 3, 224, 224]}`).
+        lanes: floats of a vector to lay memory out for; by default this machine's.
+        dump_ir: a folder for the IR text after each pass that changed it.
+        allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.
+        warm: compile the kernels that the plan needs into the kernel cache, if all sizes are fixed.
+        on_event: told what is being done: `on_event(stage, done, total)`.
+
+    Raises:
+        ModelError: the model cannot be read; UnsupportedError lists everything in it that cannot be run.
+    """
+    from . import __version__
+    from .lower import lower
+    from .runtime.cpu.binding import bind
+    from .runtime.cpu.lower.table import LOWERINGS
+    from .runtime.cpu.native import host_lanes
+
+    tell = on_event or (lambda stage, done, total: None)
+    tell("reading the model", 0, 1)
+    graph = _load(model, shapes or {})
+    optimise(graph, level, dump_ir=dump_ir, on_event=tell)
+    tell("choosing kernels", 0, 1)
+    plan = lower(graph, LOWERINGS, lanes or host_lanes(), allow_fallback=allow_fallback,
+                 producer=f"cnncc {__version__}")
+    if plan.is_static:
+        tell("planning memory", 0, 1)
+        binding = bind(plan, {})
+        plan = dataclasses.replace(plan, arena=binding.storage.arena)
+        if warm:
+            from .runtime.cpu.execution import warm_kernels
+
+            warm_kernels(binding, tell)
+    return plan
+
+
+def optimise(graph: Graph, level: int = 2, *, dump_ir: str | Path | None = None,
+             on_event: Event | None = None) -> list[PassRecord]:
+    """Runs the pipeline of `level` on the graph, in place; one record for each pass that ran."""
+    from .passes.manager import run_passes
+    from .passes.pipeline import PIPELINES
+
+    if level not in PIPELINES:
+        raise InputError(f"there is no optimisation level {level}: it is one of {', '.join(map(str, PIPELINES))}")
+    count = sum(len(p) if isinstance(p, tuple) else 1 for p in PIPELINES[level])
+    seen = 0
+
+    def told(record: PassRecord) -> None:
+        nonlocal seen
+        seen += 1
+        if on_event is not None:
+            on_event("optimising the graph", min(seen, count), count)
+
+    return run_passes(graph, PIPELINES[level], dump=dump_ir, on_pass=told)
+
+
+def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes) -> Graph:
+    inputs = {name: shape for name, shape in shapes.items() if not isinstance(shape, int)}
+    sizes = {name: size for name, size in shapes.items() if isinstance(size, int)}
+    if isinstance(model, Graph):
+        graph = model
+        if inputs:
+            raise InputError("the shapes of a Graph's inputs are its own: bind its symbolic dimensions instead")
+    else:
+        from .frontends import load_graph
+
+        graph = load_graph(model, shapes=inputs)
+    for name, size in sizes.items():
+        if name not in graph.symbols:
+            known = ", ".join(graph.symbols) or "none"
+            raise InputError(f"the network has no symbolic dimension '{name}'; it has {known}")
+        if size < 0:
+            raise InputError(f"the dimension {name} cannot be {size}")
+    if sizes:
+        for value in graph.inputs:
+            value.type = value.type.bind(sizes)
+        graph.reinfer()
+    return graph
