@@ -1,0 +1,156 @@
+"""Graphs to ONNX models, so that ONNX Runtime can run any graph, optimised or not, and show every value of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ...errors import ModelError
+from ...ir import Activation, DimLike, DType, Graph, Node, TensorType, Value
+
+__all__ = ["export_model"]
+
+# The oldest opset written; a graph whose operators are newer gets theirs.
+_LEAST_OPSET = 21
+_MAX_BYTES = 2**31 - 2**24  # protobuf's limit for a message, less some room for all that is not weights
+
+# activation -> ONNX operator and the attributes its parameters go to
+_ACTIVATIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "relu": ("Relu", (), {}),
+    "leaky_relu": ("LeakyRelu", ("alpha",), {}),
+    "elu": ("Elu", ("alpha",), {}),
+    "selu": ("Selu", ("alpha", "gamma"), {}),
+    "sigmoid": ("Sigmoid", (), {}),
+    "tanh": ("Tanh", (), {}),
+    "hard_sigmoid": ("HardSigmoid", ("alpha", "beta"), {}),
+    "hard_swish": ("HardSwish", (), {}),
+    "softplus": ("Softplus", (), {}),
+    "mish": ("Mish", (), {}),
+    "gelu": ("Gelu", (), {}),
+    "gelu_tanh": ("Gelu", (), {"approximate": "tanh"}),
+}
+
+
+def export_model(graph: Graph) -> onnx.ModelProto:
+    """The model that computes what `graph` does, under the same names of inputs, outputs and values.
+
+    What cnncc's operators have beyond ONNX's (Conv's residual, fused activations) becomes nodes of its own.
+    Raises ModelError where the weights exceed what one ONNX file can hold.
+    """
+    size = sum(value.type.nbytes for value in graph.constants)
+    if size > _MAX_BYTES:
+        raise ModelError(f"the graph '{graph.name}' has {size:,} bytes of weights; one ONNX file holds {_MAX_BYTES:,}")
+    return _Export(graph).model()
+
+
+class _Export:
+    """One export: the nodes so far and the name of each value."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[onnx.TensorProto] = []
+        self._taken = set(graph.output_names) | {v.name for v in graph.inputs}
+        self._names: dict[Value, str] = {v: v.name for v in graph.inputs}
+        for value, name in zip(graph.outputs, graph.output_names, strict=True):
+            if value.producer is not None:
+                self._names.setdefault(value, name)
+        for value in graph.values:
+            if value not in self._names:
+                self._names[value] = self._fresh(value.name)
+
+    def model(self) -> onnx.ModelProto:
+        graph = self._graph
+        self._weights += [_tensor(v.constant, self._names[v]) for v in graph.constants if v.constant is not None]
+        opset = _LEAST_OPSET
+        for node in graph.walk():
+            self._add(node)
+            opset = max(opset, node.op.since)
+        for value, name in zip(graph.outputs, graph.output_names, strict=True):
+            if self._names[value] != name:
+                self._emit("Identity", [self._names[value]], [name], name)
+        proto = helper.make_graph(
+            self._nodes, graph.name, [_value_info(v.name, v.type) for v in graph.inputs],
+            [_value_info(name, v.type) for v, name in zip(graph.outputs, graph.output_names, strict=True)],
+            self._weights)
+        imports = [helper.make_opsetid("", opset)]
+        return helper.make_model(proto, opset_imports=imports, ir_version=helper.find_min_ir_version_for(imports),
+                                 producer_name="cnncc")
+
+    def _add(self, node: Node) -> None:
+        """A node, and after it the Add and the activation that are fused into it."""
+        op, outputs = node.op, [self._names[v] for v in node.outputs]
+        inputs = ["" if v is None else self._names[v] for v in node.inputs]
+        attributes = op.attributes
+        activation = attributes.pop("activation", None)
+        residual = ""
+        if "R?" in op.operands and len(inputs) > op.operands.index("R?"):
+            residual = inputs.pop()
+            while inputs and not inputs[-1]:
+                inputs.pop()
+        steps = bool(residual) + (activation is not None)
+        names = [self._fresh(f"{outputs[0]}.{i}") for i in range(steps)] + outputs[:1]
+        self._emit(op.op_type, inputs, [names[0], *outputs[1:]], node.name, **_attributes(op.op_type, attributes))
+        if residual:
+            self._emit("Add", [names[0], residual], [names[1]], f"{node.name}.residual")
+        if activation is not None:
+            self._activate(activation, node.output.type.dtype, names[-2], names[-1], f"{node.name}.activation")
+
+    def _activate(self, activation: Activation, dtype: DType, x: str, y: str, name: str) -> None:
+        kind = activation.kind
+        if kind == "clip":
+            ends = [self._fresh(f"{y}.{end}") for end in ("min", "max")]
+            self._weights += [_tensor(np.asarray(p, dtype.numpy), n)
+                              for p, n in zip(activation.parameters, ends, strict=True)]
+            self._emit("Clip", [x, *ends], [y], name)
+        elif kind == "silu":
+            gate = self._fresh(f"{y}.sigmoid")
+            self._emit("Sigmoid", [x], [gate], f"{name}.sigmoid")
+            self._emit("Mul", [x, gate], [y], name)
+        else:
+            op_type, parameters, fixed = _ACTIVATIONS[kind]
+            self._emit(op_type, [x], [y], name,
+                       **dict(zip(parameters, activation.parameters, strict=True)), **fixed)
+
+    def _emit(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> None:
+        self._nodes.append(helper.make_node(op_type, inputs, outputs, name=name, **attributes))
+
+    def _fresh(self, hint: str) -> str:
+        name, count = hint, 0
+        while name in self._taken:
+            count += 1
+            name = f"{hint}_{count}"
+        self._taken.add(name)
+        return name
+
+
+def _attributes(op_type: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as ONNX attributes."""
+    if op_type == "ConstantOfShape":
+        dtype: DType = fields.pop("dtype", DType.F32)
+        return {"value": _tensor(np.full(1, fields.pop("value", 0), dtype.numpy), "value")}
+    return {name: _attribute(value) for name, value in fields.items() if value is not None}
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, DType):
+        return value.onnx
+    if isinstance(value, bool):
+        return int(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tensor(array: np.ndarray[Any, Any], name: str) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(array, order="C"), name)
+
+
+def _value_info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, type_.dtype.onnx, [_dim(d) for d in type_.shape])
+
+
+def _dim(d: DimLike) -> int | str:
+    return d if isinstance(d, int) else str(d)

@@ -1,0 +1,191 @@
+"""ONNX models to graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ...errors import GraphError, ModelError, UnsupportedError
+from ...ir import Graph, Value
+from ...ops import OPS
+from .adapters import adapt, has_adapter
+from .calls import Builder, Call, attributes_of, find_schema, make_operator
+from .inputs import InputShape, InputTypes
+from .reading import OPSET_NEWEST, normal_domain, read_model
+from .structure import describe, node_name, ordered_nodes
+from .tensors import tensor_array
+
+__all__ = ["import_model"]
+
+
+def import_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None = None,
+                 shapes: Mapping[str, InputShape] | None = None) -> Graph:
+    """The graph of an ONNX model, with every operator in its newest form and weights as constants.
+
+    Args:
+        source: the path of a model, its bytes, or the model. Weights in other files are found only with a path, and
+            only below the model's own folder.
+        name: the graph's name; by default the model's.
+        shapes: for some inputs, the shape to assume in place of the model's: sizes and names, as ['N', 3, 224, 224].
+
+    Raises:
+        ModelError: the source is no valid model of an opset from 1 to the newest the installed onnx knows.
+        UnsupportedError: it uses things cnncc lacks; the message lists all of them.
+        InputError: `shapes` does not fit the model's inputs.
+    """
+    model, label, folder = read_model(source)
+    return _Import(model, label, folder).graph(name, shapes)
+
+
+def _inline_functions(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], dict[str, int]]:
+    """The model's nodes, with calls to its own functions replaced by their bodies, and the opset of each domain."""
+    if model.functions:
+        import onnx.inliner
+
+        # Inlining copies what it is given: the weights are left out.
+        bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+        bare.graph.CopyFrom(onnx.GraphProto(name=model.graph.name, node=model.graph.node, input=model.graph.input,
+                                            output=model.graph.output))
+        model = onnx.inliner.inline_local_functions(bare)
+    return list(model.graph.node), {normal_domain(entry.domain): entry.version for entry in model.opset_import}
+
+
+class _Import:
+    """One import: the graph so far, what each name of the model stands for, and the problems met."""
+
+    def __init__(self, model: onnx.ModelProto, label: str, folder: Path | None) -> None:
+        self._proto, self._label, self._folder = model.graph, label, folder
+        nodes, self._opsets = _inline_functions(model)
+        self._nodes = ordered_nodes(model.graph, nodes)
+        self._read = {name for node in nodes for name in node.input} | {v.name for v in model.graph.output}
+        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._values: dict[str, Value | None] = {}  # None: could not be imported, which is reported already
+        self._problems: list[str] = []
+
+    def graph(self, name: str | None, shapes: Mapping[str, InputShape] | None) -> Graph:
+        proto = self._proto
+        graph = Graph(name or proto.name or "net")
+        self._builder = Builder(graph, {v.name for v in proto.input} | set(self._weights)
+                                | {n for node in self._nodes for n in node.output})
+        for sparse in proto.sparse_initializer:
+            self._fail(sparse.values.name, f"the initialiser '{sparse.values.name}' is sparse; make it dense")
+        self._add_inputs(graph, shapes)
+        for node in self._nodes:
+            self._add_node(graph, node)
+        outputs = [self._value(graph, v.name) for v in proto.output]
+        if self._problems:
+            lines = "".join(f"\n  - {problem}" for problem in self._problems)
+            raise UnsupportedError(f"{self._label} uses what cnncc does not support:{lines}", self._problems)
+        graph.set_outputs([v for v in outputs if v is not None], [v.name for v in proto.output])
+        return graph
+
+    def _add_inputs(self, graph: Graph, shapes: Mapping[str, InputShape] | None) -> None:
+        inputs = [v for v in self._proto.input if v.name not in self._weights]
+        types = InputTypes(inputs, shapes)
+        for proto in inputs:
+            try:
+                self._values[proto.name] = graph.add_input(proto.name, types.type_of(proto))
+            except UnsupportedError as error:
+                self._fail(proto.name, f"{error}; export the model with tensors of float32")
+
+    def _value(self, graph: Graph, name: str) -> Value | None:
+        """What a name stands for; weights enter the graph when they are first read."""
+        if name not in self._values:
+            tensor = self._weights[name]
+            try:
+                array = tensor_array(tensor, f"the initialiser '{name}'", self._folder)
+                self._values[name] = graph.add_constant(array, name)
+            except UnsupportedError as error:
+                self._fail(name, f"{error}; export the model in float32")
+        return self._values[name]
+
+    def _fail(self, name: str, problem: str) -> None:
+        self._values[name] = None
+        self._problems.append(problem)
+
+    def _add_node(self, graph: Graph, node: onnx.NodeProto) -> None:
+        """Adds a node; on failure its outputs are unknown, and what reads them is checked as far as it can be."""
+        domain = normal_domain(node.domain)
+        self._values.update((name, None) for name in node.output if name)
+        try:
+            if domain not in self._opsets:
+                raise ModelError(f"the model imports no opset of '{node.domain or 'ai.onnx'}', the domain of the node "
+                                 f"{describe(node)}; export it again")
+            results = self._convert(graph, node, domain, self._opsets[domain])
+        except ModelError as error:
+            if not isinstance(error, UnsupportedError):
+                raise
+            self._report(node, domain, str(error))
+        except GraphError as error:
+            self._report(node, domain, f"{error}; check that the model is valid, or give other input shapes")
+        except (ValueError, IndexError, ArithmeticError) as error:
+            # Shape arithmetic on contents that the operator's reference cannot work with.
+            self._report(node, domain, f"its contents cannot be computed ({error}); check that the model is valid")
+        else:
+            self._values.update(results)
+
+    def _report(self, node: onnx.NodeProto, domain: str, reason: str) -> None:
+        operator = f"{domain}.{node.op_type}" if domain else node.op_type
+        self._problems.append(f"node '{node_name(node)}' ({operator}, opset {self._opsets[domain]}): {reason}")
+
+    def _convert(self, graph: Graph, node: onnx.NodeProto, domain: str, opset: int) -> dict[str, Value]:
+        """The values of a node's outputs; none where an input is unknown, once the rest has been checked."""
+        schema = self._schema(node, domain, opset)
+        attributes = attributes_of(node, schema, self._folder)
+        if (domain, node.op_type) == ("", "Constant"):
+            if node.output[0] not in self._read:
+                return {}
+            return {node.output[0]: graph.add_constant(_constant(attributes), node.output[0])}
+        inputs = [self._value(graph, name) if name else None for name in node.input]
+        if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
+            if not has_adapter(node.op_type, opset):
+                make_operator(node.op_type, attributes, schema)
+            return {}
+        call = Call(node_name(node), node.op_type, opset, inputs, attributes, list(node.output), self._builder, domain)
+        adapt(call)
+        return self._emit(call, schema)
+
+    def _schema(self, node: onnx.NodeProto, domain: str, opset: int) -> onnx.defs.OpSchema | None:
+        """ONNX's description of the operator, None for one of cnncc's that ONNX does not describe."""
+        constant = (domain, node.op_type) == ("", "Constant")
+        if not constant and (node.op_type not in OPS or OPS[node.op_type].domain != domain):
+            raise UnsupportedError("cnncc has no such operator; export the model without it, or cut the model there "
+                                   "with onnx.utils.extract_model")
+        schema = find_schema(node.op_type, opset, domain)
+        if schema is None and not domain:
+            raise UnsupportedError("ONNX has no such operator in this opset; export the model again")
+        if schema is not None and not (schema.min_input <= len(node.input) <= schema.max_input
+                                       and 1 <= len(node.output) <= schema.max_output):
+            raise UnsupportedError(f"it has {len(node.input)} inputs and {len(node.output)} outputs, which ONNX does "
+                                   "not allow; export the model again")
+        return schema
+
+    def _emit(self, call: Call, schema: onnx.defs.OpSchema | None) -> dict[str, Value]:
+        """Adds the node; trailing inputs and outputs that are absent or unread are dropped."""
+        newest = find_schema(call.op_type, OPSET_NEWEST, call.domain) if not call.domain else schema
+        op = make_operator(call.op_type, call.attributes, newest)
+        inputs, outputs = call.inputs, call.outputs
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        while len(outputs) > 1 and outputs[-1] not in self._read:
+            outputs.pop()
+        names = [name or self._builder.fresh_name(f"{call.name}.{i}") for i, name in enumerate(outputs)]
+        values = self._builder.node(op, inputs, call.name, names)
+        return dict(zip(names, values, strict=True))
+
+
+def _constant(attributes: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """The array of a Constant, from whichever of its attributes is given."""
+    dtypes = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    if len(attributes) == 1:
+        (name, value), = attributes.items()
+        if name == "value":
+            return np.asarray(value)
+        if name in dtypes:
+            return np.asarray(value, dtypes[name])
+        raise UnsupportedError(f"its attribute '{name}' is not supported; use dense numbers")
+    raise UnsupportedError(f"it must have one attribute, not {len(attributes)}; export the model again")

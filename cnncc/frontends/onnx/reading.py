@@ -1,0 +1,106 @@
+"""From a path or bytes to a ModelProto that is known to be a model of a version this onnx can describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from ...errors import ModelError
+
+__all__ = ["OPSET_NEWEST", "read_model"]
+
+OPSET_NEWEST = onnx.defs.onnx_opset_version()
+
+# How files that are often taken for ONNX begin, and what they are.
+_OTHER_FORMATS = (
+    (0, b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with 'git lfs pull'"),
+    (0, b"PK\x03\x04", "a zip archive, perhaps a PyTorch checkpoint; export the model with torch.onnx.export"),
+    (0, b"\x80\x02", "a Python pickle, perhaps a PyTorch checkpoint; export the model with torch.onnx.export"),
+    (0, b"\x89HDF", "an HDF5 file, perhaps a Keras model; convert it with tf2onnx"),
+    (4, b"TFL3", "a TensorFlow Lite model; convert it with tf2onnx"),
+    (4, b"ORTM", "a model in ONNX Runtime's own format; use the .onnx file it was made from"),
+    (0, b"\x1f\x8b", "gzip-compressed; decompress it first"),
+)
+
+
+def read_model(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
+    """The model, what to call its source in errors, and the folder where its external data may lie.
+
+    Raises ModelError where there is no such file, it is not ONNX, it is damaged, or it is newer than the installed
+    onnx package.
+    """
+    folder: Path | None = None
+    if isinstance(source, (str, Path)):
+        label, path = f"'{source}'", Path(source)
+        data = _read_file(path, label)
+        folder = path.parent
+        model = _parse(data, label)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        label = "the given bytes"
+        model = _parse(bytes(source), label)
+    elif isinstance(source, onnx.ModelProto):
+        label, model = "the given ModelProto", source
+    else:
+        raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    _check_versions(model, label)
+    return model, label, folder
+
+
+def _read_file(path: Path, label: str) -> bytes:
+    if path.is_dir():
+        raise ModelError(f"{label} is a directory; give the path of the .onnx file in it")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"there is no file {label}; check the path") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{label} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _parse(data: bytes, label: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError(f"{label} is empty; export or download the model again")
+    for offset, magic, what in _OTHER_FORMATS:
+        if data.startswith(magic, offset):
+            raise ModelError(f"{label} is not an ONNX model: it is {what}")
+    if _is_text(data[:512]):
+        raise ModelError(f"{label} is not an ONNX model: it is text, beginning {data[:40].decode('latin-1')!r}; "
+                         "give the binary .onnx file")
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise ModelError(f"{label} is not an ONNX model or is damaged (cut short?): its {len(data):,} bytes are not "
+                         "a whole protobuf message; export or download it again") from None
+    return model
+
+
+def _is_text(head: bytes) -> bool:
+    """No control characters: a model has some in its first bytes, since field and length bytes are small numbers."""
+    return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
+
+
+def _check_versions(model: onnx.ModelProto, label: str) -> None:
+    if not model.HasField("graph") or not model.ir_version:
+        raise ModelError(f"{label} is not an ONNX model or was cut short: it has no graph; export or download it again")
+    if model.ir_version > onnx.IR_VERSION:
+        raise ModelError(f"{label} has IR version {model.ir_version}, but the installed onnx {onnx.__version__} knows "
+                         f"versions up to {onnx.IR_VERSION}; upgrade the onnx package")
+    opsets: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = normal_domain(entry.domain)
+        if opsets.setdefault(domain, entry.version) != entry.version:
+            raise ModelError(f"{label} imports two opsets of the domain '{domain or 'ai.onnx'}'; export it again")
+    if not opsets:
+        raise ModelError(f"{label} names no opset (it has IR version {model.ir_version}), or was cut short; export it "
+                         "again with a newer tool")
+    opset = opsets.get("", 1)
+    if not 1 <= opset <= OPSET_NEWEST:
+        raise ModelError(f"{label} uses opset {opset}, but the installed onnx {onnx.__version__} knows opsets 1 to "
+                         f"{OPSET_NEWEST}; upgrade the onnx package, or export with an older opset")
+
+
+def normal_domain(domain: str) -> str:
+    """ONNX's own domain has two spellings, '' and 'ai.onnx'; this gives the first."""
+    return "" if domain == "ai.onnx" else domain
