@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ..lowering import Lowering
+from .conv import ConvLowering
 
 __all__ = ["LOWERINGS"]
 
-LOWERINGS: dict[str, Lowering] = {}
+LOWERINGS: dict[str, Lowering] = {
+    "Conv": ConvLowering(),
+}
