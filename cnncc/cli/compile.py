@@ -1,0 +1,63 @@
+"""`cnncc compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Reporter, human_bytes, print_json
+from .options import Json, Quiet, Shapes
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+
+def compile_(
+        model: Annotated[Path, typer.Argument(help="An ONNX model.")],
+        output: Annotated[Path | None, typer.Option(
+            "--output", "-o", help="The plan to write.", show_default="MODEL.plan")] = None,
+        level: Annotated[int, typer.Option(
+            "--level", "-O", min=0, max=2, help="0: as it is; 1: clean up; 2: fold and fuse.")] = 2,
+        shapes: Shapes = None,
+        dump_ir: Annotated[Path | None, typer.Option(
+            "--dump-ir", help="A folder for the IR text after each pass that changed it.")] = None,
+        no_fallback: Annotated[bool, typer.Option(
+            "--no-fallback", help="Refuse a model of which a node has no native kernel.")] = False,
+        as_json: Json = False,
+        quiet: Quiet = False) -> None:
+    """Compiles a model into a plan.
+
+        cnncc compile resnet50.onnx -o resnet50.plan
+
+        cnncc compile detector.onnx --shape N=1 --shape H=480 --shape W=640
+
+        cnncc compile resnet50.onnx -O0 --dump-ir passes/
+    """
+    from ..compiler import compile
+    from .files import check_writable
+    from .shapes import parse_shapes
+
+    target = output or model.with_suffix(".plan")
+    check_writable(target)
+    with Reporter(quiet) as reporter:
+        plan = compile(model, level=level, shapes=parse_shapes(shapes), dump_ir=dump_ir,
+                       allow_fallback=not no_fallback, on_event=reporter.event)
+        plan.save(target)
+    for step in plan.fallbacks:
+        reporter.say(f"warning: '{step.name}' ({step.op.op_type}) runs on its NumPy reference: {step.reason}")
+    facts = summary(plan)
+    if as_json:
+        print_json({"plan": str(target)} | facts)
+    else:
+        reporter.say(f"wrote {target}: {facts['steps']} steps, {human_bytes(facts['weight_bytes'])} of weights"
+                     + (f", an arena of {human_bytes(plan.arena.size)}" if plan.arena else ""))
+
+
+def summary(plan: Plan) -> dict[str, Any]:
+    """A plan in a few figures."""
+    return {"name": plan.name, "target": plan.target, "steps": len(plan.steps), "fallbacks": len(plan.fallbacks),
+            "weight_bytes": plan.weight_bytes,
+            "arena_bytes": plan.arena.size if plan.arena else None,
+            "lower_bound_bytes": plan.arena.lower_bound if plan.arena else None}

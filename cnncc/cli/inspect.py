@@ -1,0 +1,181 @@
+"""`cnncc inspect`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Reporter, human_bytes, print_json, print_line, print_table
+from .options import Json, Quiet, Shapes
+
+if TYPE_CHECKING:
+    from ..plan import Plan, Step
+    from ..runtime.cpu.binding import Binding
+
+
+def inspect(
+        plan: Annotated[Path, typer.Argument(help="A plan made by `cnncc compile`, or an ONNX model.")],
+        steps: Annotated[bool, typer.Option("--steps", help="Only the steps.")] = False,
+        weights: Annotated[bool, typer.Option("--weights", help="Only the weights.")] = False,
+        arena: Annotated[bool, typer.Option("--arena", help="Only the map of the arena.")] = False,
+        find: Annotated[str, typer.Option(
+            help="Only steps and weights of which the name, operator or kernel holds this text.")] = "",
+        shapes: Shapes = None,
+        as_json: Json = False,
+        quiet: Quiet = False) -> None:
+    """Shows what a plan does: its steps with their kernels, its weights, and where everything lies in memory.
+
+    A symbolic dimension counts as 1 here unless --shape says otherwise.
+
+        cnncc inspect resnet50.plan
+
+        cnncc inspect resnet50.plan --steps --find conv
+
+        cnncc inspect detector.plan --shape N=8 --arena
+    """
+    from ..runtime.cpu.binding import bind
+    from .plans import open_plan
+    from .shapes import parse_sizes
+
+    with Reporter(quiet) as reporter:
+        loaded = open_plan(plan, reporter)
+    sizes = dict.fromkeys(loaded.symbols, 1) | parse_sizes(shapes)
+    _check_symbols(loaded, sizes)
+    binding = bind(loaded, sizes)
+    everything = not (steps or weights or arena)
+    if as_json:
+        print_json(_as_json(loaded, binding, find, everything, steps, weights, arena))
+        return
+    if everything:
+        _print_summary(loaded, binding, sizes)
+    if everything or steps:
+        _print_steps(loaded, binding, find)
+    if weights:
+        rows = [(w["name"], w["type"], human_bytes(w["bytes"])) for w in _weights(loaded, find)]
+        print_table(("weight", "type", "bytes"), rows, right=("bytes",))
+    if everything or arena:
+        _print_arena(loaded, binding)
+
+
+def _check_symbols(plan: Plan, sizes: dict[str, int]) -> None:
+    from ..errors import InputError
+
+    for name in sizes:
+        if name not in plan.symbols:
+            has = f"it has {', '.join(plan.symbols)}" if plan.symbols else "all its sizes are fixed"
+            raise InputError(f"the plan has no symbolic dimension '{name}'; {has}")
+
+
+def _as_json(plan: Plan, binding: Binding, find: str, everything: bool, steps: bool, weights: bool,
+             arena: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from .arena import blocks_of
+
+    found: dict[str, Any] = {}
+    if everything:
+        found = _facts(plan, binding)
+    if everything or steps:
+        found["steps"] = _steps(plan, binding, find)
+    if everything or weights:
+        found["weights"] = _weights(plan, find)
+    if everything or arena:
+        found["arena"] = [asdict(block) for block in blocks_of(plan, binding)]
+    return found
+
+
+def _facts(plan: Plan, binding: Binding) -> dict[str, Any]:
+    def ports(given: Any) -> list[dict[str, str]]:
+        return [{"name": p.name, "type": str(plan.buffers[p.buffer].type)} for p in given]
+
+    return {"name": plan.name, "target": plan.target, "lanes": plan.lanes, "producer": plan.producer,
+            "inputs": ports(plan.inputs), "outputs": ports(plan.outputs),
+            "operators": dict(Counter(s.op.op_type for s in plan.steps)),
+            "kernels": dict(Counter(s.kernel for s in plan.steps)),
+            "weight_bytes": plan.weight_bytes, "arena_bytes": binding.storage.arena.size,
+            "lower_bound_bytes": binding.storage.arena.lower_bound}
+
+
+def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
+    rows = []
+    for number, step in enumerate(plan.steps):
+        if find.lower() not in f"{step.name} {step.op.op_type} {step.kernel}".lower():
+            continue
+        out = step.outputs[0]
+        rows.append({
+            "step": number, "name": step.name, "operator": step.op.op_type, "does": _does(step),
+            "kernel": step.kernel, "params": dict(step.params), "reason": step.reason,
+            "inputs": [None if b is None else str(binding.types[b]) for b in step.inputs],
+            "outputs": [str(binding.types[b]) for b in step.outputs],
+            "layout": plan.buffers[out].layout, "bytes": binding.types[out].nbytes,
+            "place": _place(plan, binding, out)})
+    return rows
+
+
+def _does(step: Step) -> str:
+    """The operator with what was fused into it: `Conv+add+relu`."""
+    parts = [step.op.op_type]
+    formal = [name.rstrip("?*") for name in step.op.operands]
+    if "R" in formal and formal.index("R") < len(step.inputs) and step.inputs[formal.index("R")] is not None:
+        parts.append("add")
+    activation = getattr(step.op, "activation", None)
+    return "+".join([*parts, *([str(activation)] if activation is not None else [])])
+
+
+def _place(plan: Plan, binding: Binding, number: int) -> str:
+    """Where a buffer lies: an offset into the arena, or whose memory it is."""
+    if number in binding.values:
+        return "constant"
+    place = binding.storage.locations[number]
+    offset = f"+{place.offset}" if place.offset else ""
+    if place.root in binding.storage.results:
+        return f"output {plan.outputs[binding.storage.results[place.root]].name}{offset}"
+    if place.root in binding.storage.arena.offsets:
+        return str(binding.storage.arena.offsets[place.root] + place.offset)
+    return f"input {plan.buffers[place.root].name}{offset}"
+
+
+def _weights(plan: Plan, find: str) -> list[dict[str, Any]]:
+    found = ((plan.buffers[number], array) for number, array in plan.weights.items()
+             if find.lower() in plan.buffers[number].name.lower())
+    return [{"name": buffer.name, "type": str(buffer.type), "bytes": array.nbytes} for buffer, array in found]
+
+
+def _print_summary(plan: Plan, binding: Binding, sizes: dict[str, int]) -> None:
+    facts = _facts(plan, binding)
+    bound = ", ".join(f"{name}={size}" for name, size in sizes.items())
+    print_line(f"{plan.name}, for {plan.target} with vectors of {plan.lanes} floats"
+               + (f", shown for {bound}" if bound else ""))
+    for kind in ("inputs", "outputs"):
+        print_line(f"{kind}: " + ", ".join(f"{p['name']} {p['type']}" for p in facts[kind]))
+    print_line("operators: " + ", ".join(f"{n} {op}" for op, n in facts["operators"].items()))
+    print_line(f"weights: {human_bytes(plan.weight_bytes)}")
+    if plan.fallbacks:
+        print_line(f"on a NumPy reference, without a native kernel: {len(plan.fallbacks)} steps")
+        for step in plan.fallbacks:
+            print_line(f"  {step.name} ({step.op.op_type}): {step.reason}")
+    print_line()
+
+
+def _print_steps(plan: Plan, binding: Binding, find: str) -> None:
+    rows = []
+    for row in _steps(plan, binding, find):
+        first = next((t for t in row["inputs"] if t is not None), "")
+        rows.append((row["step"], row["does"], row["kernel"], f"{first} -> {', '.join(row['outputs'])}", row["layout"],
+                     human_bytes(row["bytes"]), row["place"], row["name"]))
+    print_table(("step", "operator", "kernel", "shapes", "layout", "bytes", "at", "name"), rows,
+                right=("step", "bytes", "at"))
+    print_line()
+
+
+def _print_arena(plan: Plan, binding: Binding) -> None:
+    from .arena import blocks_of, draw_arena
+
+    arena = binding.storage.arena
+    excess = f", {arena.size / arena.lower_bound - 1:.1%} above it" if arena.lower_bound else ""
+    print_line(f"arena: {human_bytes(arena.size)}; lower bound {human_bytes(arena.lower_bound)}{excess}")
+    for line in draw_arena(blocks_of(plan, binding), arena.size, len(binding.steps)):
+        print_line(line)

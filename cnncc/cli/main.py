@@ -1,0 +1,103 @@
+"""The entry point `cnncc`: the verbs, and what an error looks like."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import CnnccError
+from .cache import cache
+from .compile import compile_
+from .inspect import inspect
+from .opt import opt
+from .run import run
+from .verify import verify
+from .version import version
+
+__all__ = ["app", "main"]
+
+INTERNAL_ERROR, INTERRUPTED = 3, 130
+UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer uses: the `click` package or its own copy
+
+app = typer.Typer(
+    name="cnncc", add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 verification failed; 2 wrong usage or input; 3 a bug in cnncc.")
+app.command("compile")(compile_)
+app.command("run")(run)
+app.command("verify")(verify)
+app.command("inspect")(inspect)
+app.command("opt")(opt)
+app.command("cache")(cache)
+app.command("version")(version)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+        context: typer.Context,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; with any verb.")] = False,
+        ) -> None:
+    """Compiles trained convolutional networks and runs them.
+
+    A typical session, from an ONNX file to a prediction:
+
+        cnncc compile resnet50.onnx -o resnet50.plan
+        cnncc run resnet50.plan --input cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --top 5
+        cnncc verify resnet50.plan --against resnet50.onnx
+        cnncc inspect resnet50.plan
+
+    `cnncc VERB --help` explains each verb with examples.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes more, uses less
+    try:
+        code = app([a for a in given if a != "--debug"], standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent
+        code = 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        code = _explain(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    """Prints one clear message on stderr and returns the exit code."""
+    if isinstance(error, UsageError):
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "cnncc"
+        return _fail(f"{error.format_message().rstrip('.')} (see '{where} --help')", 2)
+    if isinstance(error, CnnccError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, OSError) and error.strerror:
+        return _fail(f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror, 2)
+    if isinstance(error, MemoryError):
+        return _fail("there is not enough memory for this", 2)
+    return _fail(f"internal error: {type(error).__name__}: {error}; this is a bug in cnncc, --debug shows where",
+                 INTERNAL_ERROR)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,18 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["Inputs", "Json", "Quiet", "Shapes", "Threads"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+Threads = Annotated[int | None, typer.Option(
+    "--threads", "-t", min=1, help="Threads to use; by default $CNNCC_NUM_THREADS or all CPUs this process may use.")]
+Inputs = Annotated[list[str] | None, typer.Option(
+    "--input", "-i", metavar="[NAME=]FILE", help="A .npy or .npz file or a picture; repeat it for several inputs.")]
+Shapes = Annotated[list[str] | None, typer.Option(
+    "--shape", metavar="NAME=SIZE", help="The size of a symbolic dimension, or the shape of an input; repeat it.")]
