@@ -5,18 +5,21 @@ from __future__ import annotations
 from ..ir import Op
 from .activation import ACTIVATION_OPS
 from .batch_norm import BatchNormalization
+from .binary import BINARY, VARIADIC
+from .cast import Cast, CastLike
+from .compare import COMPARISONS, LOGIC, Where
 from .conv import Conv
-from .elementwise import BINARY
 from .gemm import Gemm, MatMul
 from .identity import Dropout, Identity
 from .lrn import LRN
 from .pool import POOLS
+from .shape import SHAPE_OPS
 from .softmax import Hardmax, LogSoftmax, Softmax
+from .unary import UNARY
 
 __all__ = ["OPS"]
 
-# ONNX name -> operator, in alphabetical order within a family
-OPS: dict[str, type[Op]] = {op.op_type: op for op in (
+_TABLE: tuple[type[Op], ...] = (
     Conv,
     BatchNormalization,
     *POOLS,
@@ -30,4 +33,15 @@ OPS: dict[str, type[Op]] = {op.op_type: op for op in (
     Dropout,
     Identity,
     *BINARY,
-)}
+    *VARIADIC,
+    *UNARY,
+    *COMPARISONS,
+    *LOGIC,
+    Where,
+    Cast,
+    CastLike,
+    *SHAPE_OPS,
+)
+
+# ONNX name -> operator, in alphabetical order within a family
+OPS: dict[str, type[Op]] = {op.op_type: op for op in _TABLE}

@@ -1,4 +1,4 @@
-"""Elementwise operators: one row each, an ONNX name and its NumPy formula."""
+"""What elementwise operators share: broadcasting, and the class of which each operator is one row in a table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import OpError
-from ..ir import DimLike, Op, Operand, TensorType
+from ..ir import DimLike, DType, Op, Operand, TensorType
+from .dtypes import common_dtype
+from .sizes import shape_text
 
-__all__ = ["BINARY", "Binary", "broadcast_shapes"]
+__all__ = ["Elementwise", "broadcast_shapes", "elementwise"]
 
 Array = np.ndarray[Any, Any]
 
@@ -26,48 +28,63 @@ def broadcast_shapes(op_type: str, shapes: Sequence[tuple[DimLike, ...]]) -> tup
         wide = list(dict.fromkeys(d for d in dims if d != 1))
         fixed = [d for d in wide if isinstance(d, int)]
         if len(fixed) > 1:
-            raise OpError(f"{op_type}: the shapes {' and '.join(str(list(s)) for s in shapes)} do not broadcast")
+            raise OpError(f"{op_type}: the shapes {' and '.join(map(shape_text, shapes))} do not broadcast; "
+                          "sizes of one axis must be equal or 1")
         out.append(fixed[0] if fixed else wide[0] if wide else 1)
     return tuple(out)
 
 
 @dataclass(frozen=True)
-class Binary(Op):
-    """ONNX arithmetic with two inputs of one type, broadcast to each other."""
+class Elementwise(Op):
+    """Inputs of one element type, broadcast to each other; each output element depends on one element of each input.
 
-    operands = ("A", "B")
-    results = ("C",)
-    formula: ClassVar[Callable[[Array, Array], Array]]
+    Class attributes:
+        formula: the outputs from the inputs, in NumPy.
+        accepts: the element types that the inputs may have.
+        gives: the element type of the output where it is not the inputs'.
+        on_sizes: the formula for one element where an input holds symbolic sizes, None of it where that is not
+            decided; without it the operator is no shape arithmetic.
+    """
 
-    def infer(self, a: Operand, b: Operand) -> tuple[TensorType, ...]:
-        if a.type.dtype != b.type.dtype:
-            raise OpError(f"{self.op_type}: both inputs must have one type, not {a.type} and {b.type}")
-        return (TensorType(a.type.dtype, broadcast_shapes(self.op_type, (a.type.shape, b.type.shape))),)
+    formula: ClassVar[Callable[..., Any]]
+    accepts: ClassVar[tuple[DType, ...]]
+    gives: ClassVar[DType | None] = None
+    on_sizes: ClassVar[Callable[..., Any] | None] = None
 
-    def reference(self, a: Array, b: Array) -> tuple[Array, ...]:
-        return (np.asarray(type(self).formula(a, b)),)
+    def infer(self, *operands: Any, **_: Any) -> tuple[TensorType, ...]:
+        dtype = common_dtype(self.op_type, operands, self.accepts)
+        shape = broadcast_shapes(self.op_type, [o.type.shape for o in operands])
+        return (TensorType(self.gives or dtype, shape),)
+
+    def reference(self, *arrays: Any, **_: Any) -> tuple[Array, ...]:
+        if any(a.dtype == object for a in arrays):
+            return (self._symbolic(arrays),)
+        with np.errstate(all="ignore"):
+            return (np.asarray(type(self).formula(*arrays)),)
+
+    def _symbolic(self, arrays: Sequence[Array]) -> Array:
+        on_sizes = type(self).on_sizes
+        if on_sizes is None:
+            raise OpError(f"{self.op_type} cannot be computed on symbolic sizes")
+        result = np.asarray(np.frompyfunc(on_sizes, len(arrays), 1)(*(a.astype(object) for a in arrays)), object)
+        if any(r is None for r in result.ravel()):
+            raise OpError(f"{self.op_type} of symbolic sizes depends on what they are")
+        return result.astype(bool) if self.gives is DType.BOOL else result
+
+    def known(self, *operands: Operand | None) -> tuple[Array, ...] | None:
+        try:
+            return super().known(*operands)
+        except OpError:
+            return None
 
 
-def _divide(a: Array, b: Array) -> Array:
-    """Integers are truncated towards zero, as in C; symbolic ones, which are sizes, are floored."""
-    if a.dtype == object or b.dtype == object:
-        return np.floor_divide(a, b)
-    if a.dtype.kind not in "iu":
-        return np.divide(a, b)
-    quotient = np.floor_divide(np.abs(a), np.abs(b))
-    return np.where((a < 0) != (b < 0), -quotient, quotient).astype(a.dtype)
-
-
-def _binary(name: str, since: int, formula: Callable[[Array, Array], Array],
-            shape_arithmetic: bool = False) -> type[Binary]:
-    members = {"since": since, "formula": staticmethod(formula), "shape_arithmetic": shape_arithmetic,
-               "__doc__": f"ONNX {name}-{since}.", "__module__": __name__}
-    return dataclass(frozen=True)(type(name, (Binary,), members))
-
-
-BINARY = (
-    _binary("Add", 14, np.add, shape_arithmetic=True),
-    _binary("Sub", 14, np.subtract, shape_arithmetic=True),
-    _binary("Mul", 14, np.multiply, shape_arithmetic=True),
-    _binary("Div", 14, _divide, shape_arithmetic=True),
-)
+def elementwise(module: str, name: str, since: int, operands: str, formula: Callable[..., Any],
+                accepts: tuple[DType, ...], *, gives: DType | None = None,
+                on_sizes: Callable[..., Any] | None = None) -> type[Elementwise]:
+    """One row: the class of the ONNX operator `name` without attributes. `operands` are the inputs' names, separated by
+    blanks; for the rest see Elementwise."""
+    members: dict[str, Any] = {
+        "since": since, "operands": tuple(operands.split()), "formula": staticmethod(formula), "accepts": accepts,
+        "gives": gives, "on_sizes": None if on_sizes is None else staticmethod(on_sizes),
+        "shape_arithmetic": on_sizes is not None, "__doc__": f"ONNX {name}-{since}.", "__module__": module}
+    return dataclass(frozen=True)(type(name, (Elementwise,), members))
