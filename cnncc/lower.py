@@ -116,9 +116,8 @@ class _Builder:
         self.steps.append(Step(_name(node), node.op, ALIAS, inputs, (self._define(node.output, layout),)))
 
     def _native(self, node: Node, choice: Choice) -> None:
-        wanted = [*choice.inputs, *[PLAIN] * (len(node.inputs) - len(choice.inputs))]
-        inputs = tuple(None if v is None else self.buffer(v, layout)
-                       for v, layout in zip(node.inputs, wanted, strict=True))
+        wanted = dict(enumerate(choice.inputs))
+        inputs = tuple(None if v is None else self.buffer(v, wanted.get(i, PLAIN)) for i, v in enumerate(node.inputs))
         outputs = tuple(self._define(v, choice.outputs[i] if i < len(choice.outputs) else PLAIN)
                         for i, v in enumerate(node.outputs))
         self.steps.append(Step(_name(node), node.op, choice.kernel, inputs, outputs, dict(choice.params),
