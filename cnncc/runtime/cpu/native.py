@@ -24,7 +24,8 @@ from cnncc.runtime.cpu.kernel import Params
 
 Key = tuple[str, Params]
 
-SHARED_SOURCES = ("simd.py", "memory_access.py", "tile.py", "transpose.py", "vmath.py", "epilogue.py", "kernel.py", "native.py")
+# Modules of this folder whose text no kernel is made of; all others count for every kernel.
+NO_KERNEL_CODE = ("__init__.py", "executor.py", "lowering.py")
 _HERE = Path(__file__).parent
 _MAGIC = b"cnncc-kernel-1\n"
 _lock = threading.RLock()
@@ -217,9 +218,9 @@ def _load(key: Key) -> int:
 def _fingerprint() -> bytes:
     """Everything an object depends on besides its kernel: shared sources, versions, the CPU."""
     digest = hashlib.sha256()
-    for name in SHARED_SOURCES:
-        path = _HERE / name
-        digest.update(name.encode() + b"\0" + (path.read_bytes() if path.exists() else b"") + b"\0")
+    for path in sorted(_HERE.glob("*.py")):
+        if path.name not in NO_KERNEL_CODE:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = [f"{package}={version(package)}" for package in ("numba", "llvmlite")]
     triple, cpu, features = _host()
     digest.update("\n".join([sys.version, platform.machine(), *versions, triple, cpu, features.flatten()]).encode())

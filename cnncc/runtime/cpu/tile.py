@@ -79,7 +79,7 @@ def tile_of_row(typingctx, address, step, rows, vectors, lanes):
     return signature(kind, types.int64, types.int64, rows, vectors, lanes), codegen
 
 
-def _loop(builder: ir.IRBuilder, start, stop, step: int, values, body):
+def emit_loop(builder: ir.IRBuilder, start, stop, step: int, values, body):
     """``for i in range(start, stop, step)`` (stop - start a multiple of step) over loop-carried LLVM values."""
     before, head = builder.block, builder.append_basic_block("tile.head")
     inside, after = builder.append_basic_block("tile.body"), builder.append_basic_block("tile.end")
@@ -136,11 +136,11 @@ def _reduce(builder, kind: Tile, tile, count, unroll: int, row_address, load_wei
     acc, start = unpack(builder, tile, kind), I64(0)
     if unroll > 1:
         whole = builder.and_(count, I64(-unroll))
-        acc = _loop(builder, start, whole, unroll, acc, body(unroll))
+        acc = emit_loop(builder, start, whole, unroll, acc, body(unroll))
         start = whole
         if isinstance(count, ir.Constant) and count.constant % unroll == 0:
             return pack(builder, acc, kind)
-    return pack(builder, _loop(builder, start, count, 1, acc, body(1)), kind)
+    return pack(builder, emit_loop(builder, start, count, 1, acc, body(1)), kind)
 
 
 def _weights(builder, kind: Tile, base, step, masks=None):
