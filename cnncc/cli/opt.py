@@ -68,12 +68,12 @@ def opt(
 
 def _choose(names: str, level: int | None) -> list[Pass | tuple[Pass, ...]]:
     from ..errors import InputError
-    from ..passes import LEVELS, PASSES
+    from ..passes import PASSES, PIPELINES
 
     if names and level is not None:
         raise InputError("give passes by name (-p) or by level (-O), not both")
     if level is not None:
-        return list(LEVELS[level])
+        return list(PIPELINES[level])
     chosen: list[Pass | tuple[Pass, ...]] = []
     for name in filter(None, (n.strip() for n in names.split(","))):
         if name not in PASSES:

@@ -1,0 +1,8 @@
+"""The passes: graph rewrites, one a file, and the pipelines that run them in order."""
+
+from __future__ import annotations
+
+from .manager import Pass, PassRecord, run_passes
+from .pipeline import PASSES, PIPELINES
+
+__all__ = ["PASSES", "PIPELINES", "Pass", "PassRecord", "run_passes"]

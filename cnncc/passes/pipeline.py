@@ -1,0 +1,80 @@
+"""The passes by name, and the order in which each optimisation level runs them."""
+
+from __future__ import annotations
+
+from .canonicalize import canonicalize
+from .eliminate_common_subexpressions import eliminate_common_subexpressions
+from .eliminate_dead_nodes import eliminate_dead_nodes
+from .eliminate_identities import eliminate_identities
+from .fold_batch_norm import fold_batch_norm
+from .fold_constants import fold_constants
+from .fold_scale import fold_scale
+from .fold_shape_arithmetic import fold_shape_arithmetic
+from .fuse_activation import fuse_activation
+from .fuse_pad import fuse_pad
+from .fuse_residual import fuse_residual
+from .manager import Pass, Pipeline
+from .recognize_activations import recognize_activations
+from .resolve_auto_pad import resolve_auto_pad
+from .simplify_reshapes import simplify_reshapes
+
+__all__ = ["PASSES", "PIPELINES"]
+
+PASSES: dict[str, Pass] = {one.__name__: one for one in (
+    canonicalize,
+    eliminate_common_subexpressions,
+    eliminate_dead_nodes,
+    eliminate_identities,
+    fold_batch_norm,
+    fold_constants,
+    fold_scale,
+    fold_shape_arithmetic,
+    fuse_activation,
+    fuse_pad,
+    fuse_residual,
+    recognize_activations,
+    resolve_auto_pad,
+    simplify_reshapes,
+)}
+
+# What a graph needs to run at all: shapes settled, nothing computed in vain.
+_SETTLE: Pipeline = (
+    fold_shape_arithmetic,
+    eliminate_dead_nodes,
+)
+
+# Clean-ups: the same computation, written in the shortest way.
+_CLEAN: Pipeline = (
+    fold_shape_arithmetic,
+    fold_constants,
+    resolve_auto_pad,
+    (
+        eliminate_dead_nodes,
+        eliminate_identities,
+        simplify_reshapes,
+        eliminate_common_subexpressions,
+        fold_constants,
+    ),
+)
+
+# Fusions: several operators in one. Weights first, then what a Conv does to its sum in order: residual, activation.
+_FUSE: Pipeline = (
+    canonicalize,
+    recognize_activations,
+    fuse_pad,
+    (
+        fold_batch_norm,
+        fold_scale,
+    ),
+    fuse_residual,
+    fuse_activation,
+    eliminate_common_subexpressions,
+    eliminate_dead_nodes,
+)
+
+# What -O0, -O1 and -O2 run.
+PIPELINES: dict[int, Pipeline] = {
+    0: _SETTLE,
+    1: _CLEAN,
+    2: (*_CLEAN, *_FUSE),
+}
