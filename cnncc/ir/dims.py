@@ -90,7 +90,8 @@ class Dim:
     def __str__(self) -> str:
         parts = []
         for mono, coeff in self.terms:
-            factors = [str(a) if isinstance(a, str) else f"({a})" for a in mono]
+            alone = coeff == 1 and len(mono) == 1
+            factors = [str(a) if isinstance(a, str) or alone else f"({a})" for a in mono]
             text = "*".join(([] if abs(coeff) == 1 and factors else [str(abs(coeff))]) + factors)
             sign = "-" if coeff < 0 else "+"
             parts.append((sign, text))

@@ -23,12 +23,13 @@ import onnx
 import pytest
 from onnx import helper
 
+from cnncc.errors import OpError
 from cnncc.ir import Activation, DType, Op, Operand, TensorType, format_op, parse_type
 from cnncc.ops import OPS
 
 __all__ = [
-    "Case", "JUDGES", "TOLERANCE", "assert_same", "check", "check_half", "inferred", "model_of", "normal",
-    "operand", "trials",
+    "Case", "JUDGES", "TOLERANCE", "assert_refused", "assert_same", "check", "check_half", "inferred", "model_of",
+    "normal", "operand", "trials",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -226,3 +227,9 @@ def inferred(op: Op, *operands: str | Operand | None) -> str:
     op.check_arity([o is not None for o in given])
     return ", ".join(map(str, op.infer(*given)))
 
+
+def assert_refused(make: Callable[[], Op], operands: Sequence[str | Operand | None], message: str) -> None:
+    """Making the operator, or inferring from the operands, raises an OpError that says `message`."""
+    with pytest.raises(OpError) as caught:
+        inferred(make(), *operands)
+    assert message in str(caught.value)
