@@ -100,6 +100,8 @@ def _facts(plan: Plan, binding: Binding) -> dict[str, Any]:
 
 
 def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
+    from .arena import stored_bytes
+
     rows = []
     for number, step in enumerate(plan.steps):
         if find.lower() not in f"{step.name} {step.op.op_type} {step.kernel}".lower():
@@ -110,7 +112,7 @@ def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
             "kernel": step.kernel, "params": dict(step.params), "reason": step.reason,
             "inputs": [None if b is None else str(binding.types[b]) for b in step.inputs],
             "outputs": [str(binding.types[b]) for b in step.outputs],
-            "layout": plan.buffers[out].layout, "bytes": binding.types[out].nbytes,
+            "layout": plan.buffers[out].layout, "bytes": stored_bytes(plan, binding, out),
             "place": _place(plan, binding, out)})
     return rows
 

@@ -87,7 +87,7 @@ def _choose(names: str, level: int | None) -> list[Pass | tuple[Pass, ...]]:
 def _print_passes(as_json: bool) -> None:
     from ..passes import PASSES
 
-    rows = [(name, (one.__doc__ or "").strip().partition("\n")[0]) for name, one in PASSES.items()]
+    rows = [(name, " ".join((one.__doc__ or "").partition("\n\n")[0].split())) for name, one in PASSES.items()]
     if as_json:
         print_json([{"pass": name, "does": does} for name, does in rows])
     else:
