@@ -6,14 +6,21 @@ from ..ir import Op
 from .activation import ACTIVATION_OPS
 from .batch_norm import BatchNormalization
 from .binary import BINARY, VARIADIC
+from .blocks import DepthToSpace, SpaceToDepth
 from .cast import Cast, CastLike
 from .compare import COMPARISONS, LOGIC, Where
+from .concat import Concat, Split, Tile
 from .conv import Conv
+from .gather import Gather, GatherElements, GatherND, OneHot
 from .gemm import Gemm, MatMul
 from .identity import Dropout, Identity
 from .lrn import LRN
+from .pad import Pad
 from .pool import POOLS
+from .reduce import REDUCTIONS, ArgMax, ArgMin
+from .sequence import CumSum, Range, Trilu
 from .shape import SHAPE_OPS
+from .slice import Slice
 from .softmax import Hardmax, LogSoftmax, Softmax
 from .unary import UNARY
 
@@ -41,6 +48,23 @@ _TABLE: tuple[type[Op], ...] = (
     Cast,
     CastLike,
     *SHAPE_OPS,
+    Concat,
+    Split,
+    Tile,
+    Slice,
+    Gather,
+    GatherElements,
+    GatherND,
+    OneHot,
+    Pad,
+    DepthToSpace,
+    SpaceToDepth,
+    *REDUCTIONS,
+    ArgMax,
+    ArgMin,
+    CumSum,
+    Range,
+    Trilu,
 )
 
 # ONNX name -> operator, in alphabetical order within a family

@@ -1,0 +1,148 @@
+"""Operators that pick elements by indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import OpError
+from ..ir import DimLike, Op, Operand, TensorType
+from .dtypes import ANY, INDICES, NUMERIC, check_dtype
+from .sizes import ShapeArithmetic, agree, known_sizes, resolve_axis, shape_text
+
+__all__ = ["Gather", "GatherElements", "GatherND", "OneHot"]
+
+Array = np.ndarray[Any, Any]
+
+
+def _check_range(op_type: str, indices: Operand, size: DimLike) -> None:
+    """Raises OpError where a known index lies outside an axis of known size."""
+    if indices.value is None or indices.value.dtype == object or not isinstance(size, int):
+        return
+    outside = indices.value[(indices.value < -size) | (indices.value >= size)]
+    if outside.size:
+        raise OpError(f"{op_type}: index {outside[0]} is outside [{-size}, {size - 1}], an axis of size {size}")
+
+
+@dataclass(frozen=True)
+class Gather(ShapeArithmetic):
+    """ONNX Gather-13: Y[i.., j.., k..] = data[i.., indices[j..], k..], where `axis` of data is indexed and negative
+    indices count from the back."""
+
+    since = 13
+    operands = ("data", "indices")
+
+    axis: int = 0
+
+    def infer(self, data: Operand, indices: Operand) -> tuple[TensorType, ...]:
+        check_dtype("Gather", "indices", indices, INDICES)
+        shape = data.type.shape
+        axis = resolve_axis("Gather", self.axis, len(shape))
+        _check_range("Gather", indices, shape[axis])
+        return (TensorType(data.type.dtype, (*shape[:axis], *indices.type.shape, *shape[axis + 1:])),)
+
+    def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:
+        return (np.asarray(np.take(data, indices, self.axis)),)
+
+
+@dataclass(frozen=True)
+class GatherElements(ShapeArithmetic):
+    """ONNX GatherElements-13: each output element is the one of data at its own place, but along `axis` at the index
+    that stands there."""
+
+    since = 13
+    operands = ("data", "indices")
+
+    axis: int = 0
+
+    def infer(self, data: Operand, indices: Operand) -> tuple[TensorType, ...]:
+        check_dtype("GatherElements", "indices", indices, INDICES)
+        if data.type.rank != indices.type.rank:
+            raise OpError(f"GatherElements: data {data.type} and indices {indices.type} must be of one rank")
+        axis = resolve_axis("GatherElements", self.axis, data.type.rank)
+        _check_range("GatherElements", indices, data.type.shape[axis])
+        for i, (d, n) in enumerate(zip(data.type.shape, indices.type.shape, strict=True)):
+            if i != axis and isinstance(d, int) and isinstance(n, int) and n > d:
+                raise OpError(f"GatherElements: indices {indices.type} is larger than data {data.type} along axis {i}")
+        return (TensorType(data.type.dtype, indices.type.shape),)
+
+    def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:
+        places: list[Array] = list(np.indices(indices.shape, sparse=True))
+        places[self.axis] = indices
+        return (data[tuple(places)],)
+
+
+@dataclass(frozen=True)
+class GatherND(ShapeArithmetic):
+    """ONNX GatherND-13: the last axis of indices holds a place in data's axes after the first `batch_dims`, which data
+    and indices share; the output has there what data has at that place."""
+
+    since = 13
+    operands = ("data", "indices")
+
+    batch_dims: int = 0
+
+    def infer(self, data: Operand, indices: Operand) -> tuple[TensorType, ...]:
+        check_dtype("GatherND", "indices", indices, INDICES)
+        shape, at, batch = data.type.shape, indices.type.shape, self.batch_dims
+        if not 0 <= batch < min(len(shape), len(at)):
+            raise OpError(f"GatherND: batch_dims {batch} must be less than the ranks of {data.type} and {indices.type}")
+        depth = at[-1]
+        if not isinstance(depth, int) or not 1 <= depth <= len(shape) - batch:
+            raise OpError(f"GatherND: the last axis of indices {indices.type} must have a fixed size from 1 to "
+                          f"{len(shape) - batch} for data {data.type}")
+        shared: list[DimLike] = []
+        for d, n in zip(shape[:batch], at[:batch], strict=True):
+            size = agree((d, n))
+            if size is None:
+                raise OpError(f"GatherND: data {data.type} and indices {indices.type} must agree in the first {batch} "
+                              "axes")
+            shared.append(size)
+        for i in range(depth):
+            column = None if indices.value is None else np.asarray(indices.value[..., i])
+            _check_range("GatherND", Operand(indices.type, column), shape[batch + i])
+        return (TensorType(data.type.dtype, (*shared, *at[batch:-1], *shape[batch + depth:])),)
+
+    def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:
+        batch = np.indices(indices.shape[:self.batch_dims], sparse=True)
+        rest = (1,) * (indices.ndim - 1 - self.batch_dims)
+        places = [b.reshape(b.shape + rest) for b in batch] + list(np.moveaxis(indices, -1, 0))
+        return (np.asarray(data[tuple(places)]),)
+
+
+@dataclass(frozen=True)
+class OneHot(Op):
+    """ONNX OneHot-28: values = [off, on]; a new `axis` of size depth is on where its position is the index and off
+    elsewhere. Negative indices count from depth; those outside [-depth, depth-1] leave all off."""
+
+    since = 28
+    operands = ("indices", "depth", "values")
+
+    axis: int = -1
+
+    def infer(self, indices: Operand, depth: Operand, values: Operand) -> tuple[TensorType, ...]:
+        check_dtype("OneHot", "indices", indices, NUMERIC)
+        check_dtype("OneHot", "values", values, ANY)
+        if agree((values.type.size, 2)) is None:
+            raise OpError(f"OneHot: values must be the two numbers [off, on], not {values.type}")
+        axis = resolve_axis("OneHot", self.axis, indices.type.rank + 1)
+        shape: Sequence[DimLike] = indices.type.shape
+        return (TensorType(values.type.dtype, (*shape[:axis], self._depth(depth), *shape[axis:])),)
+
+    def _depth(self, depth: Operand) -> DimLike:
+        if depth.value is not None and depth.value.dtype != object:
+            depth = Operand(TensorType(INDICES[-1], depth.type.shape), depth.value.astype(np.int64))
+        sizes = known_sizes("OneHot", "depth", depth)
+        if len(sizes) != 1 or (isinstance(sizes[0], int) and sizes[0] < 1):
+            raise OpError(f"OneHot: depth must be one number of at least 1, not {shape_text(sizes)}")
+        return sizes[0]
+
+    def reference(self, indices: Array, depth: Array, values: Array) -> tuple[Array, ...]:
+        count = int(depth.ravel()[0])
+        axis = self.axis % (indices.ndim + 1)
+        places = np.expand_dims(indices.astype(np.int64), axis)
+        positions = np.arange(count).reshape(-1, *(1,) * (indices.ndim - axis))
+        return (np.where((places == positions) | (places + count == positions), values[1], values[0]),)
