@@ -137,9 +137,12 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 def _parse_value(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[Any, int]:
     kind, text = tokens[at]
     if kind == "string":
-        return json.loads(text), at + 1
+        try:
+            return json.loads(text), at + 1
+        except ValueError as error:
+            raise GraphError(f"{text} is not a string as JSON writes it: {error}") from None
     if kind == "number":
-        return (float(text) if re.search(r"[.einf]", text) else int(text)), at + 1
+        return _parse_number(text), at + 1
     if (kind, text) == ("mark", "[") and depth < 4:
         return _parse_list(tokens, at + 1, "]", depth + 1)
     if kind == "word":
@@ -149,12 +152,22 @@ def _parse_value(tokens: list[tuple[str, str]], at: int, depth: int) -> tuple[An
             if tokens[at + 1] != ("mark", "("):
                 return Activation(text), at + 1
             parameters, at = _parse_list(tokens, at + 2, ")", depth + 1)
+            if any(type(p) not in (int, float) for p in parameters):
+                raise GraphError(f"the parameters of {text} must be numbers")
             return Activation(text, tuple(parameters)), at
         if text in {t.value for t in DType}:
             return DType(text), at + 1
         if text in ("inf", "nan"):
             return float(text), at + 1
     raise GraphError(f"'{text}' is not the value of an attribute")
+
+
+def _parse_number(text: str) -> int | float:
+    if re.search(r"[.eEinf]", text):
+        return float(text)
+    if len(text) > 20 or not -2**63 <= int(text) < 2**63:
+        raise GraphError(f"the integer {text[:20]} has more than 64 bits")
+    return int(text)
 
 
 def _parse_list(tokens: list[tuple[str, str]], at: int, end: str, depth: int) -> tuple[list[Any], int]:
