@@ -26,6 +26,7 @@ from onnx import helper
 from cnncc.errors import OpError
 from cnncc.ir import Activation, DType, Op, Operand, TensorType, format_op, parse_type
 from cnncc.ops import OPS
+from cnncc.ops.shape import ConstantOfShape
 
 __all__ = [
     "Case", "JUDGES", "TOLERANCE", "assert_refused", "assert_same", "check", "check_half", "inferred", "model_of",
@@ -99,8 +100,7 @@ def model_of(case: Case, dtype: DType, opset: int) -> onnx.ModelProto:
     arrays = case.arrays(dtype)
     names = ["" if x is None else f"x{i}" for i, x in enumerate(arrays)]
     results = [f"y{i}" for i in range(case.outputs)]
-    attributes = {name: _attribute(value) for name, value in case.op.attributes.items() if value not in (None, ())}
-    node = helper.make_node(case.op.op_type, names, results, domain=case.op.domain, **attributes)
+    node = helper.make_node(case.op.op_type, names, results, domain=case.op.domain, **_attributes(case.op))
     types = case.op.infer(*case.operands(dtype))
     inputs = [helper.make_tensor_value_info(n, DType.of(x.dtype).onnx, x.shape)
               for i, (n, x) in enumerate(zip(names, arrays, strict=True)) if x is not None and i not in case.constants]
@@ -109,6 +109,12 @@ def model_of(case: Case, dtype: DType, opset: int) -> onnx.ModelProto:
                     for i, x in enumerate(arrays) if x is not None and i in case.constants]
     graph = helper.make_graph([node], "case", inputs, outputs, initialisers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid(case.op.domain, opset)], ir_version=10)
+
+
+def _attributes(op: Op) -> dict[str, Any]:
+    if isinstance(op, ConstantOfShape):
+        return {"value": onnx.numpy_helper.from_array(np.array([op.value], op.dtype.numpy))}
+    return {name: _attribute(value) for name, value in op.attributes.items() if value not in (None, ())}
 
 
 def _attribute(value: Any) -> Any:
