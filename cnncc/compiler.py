@@ -24,7 +24,7 @@ Shapes = Mapping[str, "int | Sequence[int | str | Dim]"]
 
 
 def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
-            lanes: int | None = None, dump_ir: str | Path | None = None, allow_fallback: bool = True,
+            accuracy: str = "default", lanes: int | None = None, dump_ir: str | Path | None = None, allow_fallback: bool = True,
             warm: bool = True, on_event: Event | None = None) -> Plan:
     """Compiles a network into a plan.
 
@@ -32,6 +32,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         model: the path of an ONNX file, its bytes, an onnx.ModelProto, or a Graph (which is changed in place).
         level: 0 leaves the graph as it is, 1 cleans it up, 2 folds and fuses.
         shapes: sizes for symbolic dimensions (`{"N": 1}`) or whole shapes of inputs (`{"image": [1, 3, 224, 224]}`).
+        accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's algorithm.
         lanes: floats of a vector to lay memory out for; by default this machine's.
         dump_ir: a folder for the IR text after each pass that changed it.
         allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.
@@ -44,6 +45,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     from . import __version__
     from .lower import lower
     from .runtime.cpu.binding import bind
+    from .runtime.cpu.lower.conv import ACCURACIES, ConvLowering
     from .runtime.cpu.lower.table import LOWERINGS
     from .runtime.cpu.native import host_lanes
 
@@ -52,7 +54,9 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     graph = _load(model, shapes or {})
     optimise(graph, level, dump_ir=dump_ir, on_event=tell)
     tell("choosing kernels", 0, 1)
-    plan = lower(graph, LOWERINGS, lanes or host_lanes(), allow_fallback=allow_fallback,
+    if accuracy not in ACCURACIES:
+        raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
+    plan = lower(graph, LOWERINGS | {"Conv": ConvLowering(accuracy)}, lanes or host_lanes(), allow_fallback=allow_fallback,
                  producer=f"cnncc {__version__}")
     if plan.is_static:
         tell("planning memory", 0, 1)

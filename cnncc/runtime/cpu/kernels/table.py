@@ -3,6 +3,8 @@
 from cnncc.runtime.cpu import executor
 from cnncc.runtime.cpu.kernels import conv_depthwise
 from cnncc.runtime.cpu.kernels import conv_direct
+from cnncc.runtime.cpu.kernels import conv_winograd
+from cnncc.runtime.cpu.kernels import conv_grouped
 from cnncc.runtime.cpu.kernels import gemm
 from cnncc.runtime.cpu.kernels import pool
 from cnncc.runtime.cpu.kernels import reorder
@@ -12,6 +14,8 @@ _ALL = (
     executor.WORK,
     conv_depthwise.KERNEL,
     conv_direct.KERNEL,
+    conv_winograd.KERNEL,
+    conv_grouped.KERNEL,
     gemm.KERNEL,
     pool.KERNEL,
     reorder.KERNEL,

@@ -1,40 +1,31 @@
-"""Conv on its kernels."""
+"""Conv on its kernels: one Algorithm a kernel, and the choice among them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ....errors import PlanInvalid
-from ....ir import Activation, Dim, DType, TensorType
+from ....ir import Dim, DType, TensorType
 from ....ops.conv import Conv
-from ..kernel import Launch
-from ..kernels import conv_direct
+from ..kernel import Launch, ceil_div
+from ..kernels import conv_depthwise, conv_direct, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
+from .activation import epilogue
 
-__all__ = ["ConvLowering", "epilogue"]
+__all__ = ["ACCURACIES", "ConvLowering", "conv_shape"]
 
 Array = np.ndarray[Any, Any]
+Params = dict[str, int | str]
+
+# high: direct sums only; default: Winograd F(2,3) and F(4,3) too (bounds in docs/numerics.md)
+ACCURACIES = ("high", "default")
 
 # Sizes that a symbolic dimension is taken to have where a kernel must be chosen without knowing it.
 ASSUMED_BATCH, ASSUMED_SIZE = 1, 224
-
-# Activation kinds of the IR that the kernels' epilogues spell otherwise.
-_EPILOGUE_NAMES = {"leaky_relu": "leaky", "hard_sigmoid": "hardsigmoid", "hard_swish": "hardswish"}
-
-
-def epilogue(activation: Activation | None) -> tuple[str, float, float]:
-    """An activation as the kernels know it: the kind and its two words (see epilogue.py)."""
-    if activation is None:
-        return "clip", -math.inf, math.inf
-    if activation.kind == "relu":
-        return "clip", 0.0, math.inf
-    a, b = (*activation.parameters, 0.0, 0.0)[:2]
-    return _EPILOGUE_NAMES.get(activation.kind, activation.kind), a, b
 
 
 def _assumed(shape: Sequence[int | Dim]) -> tuple[int, ...]:
@@ -55,10 +46,132 @@ def conv_shape(op: Conv, x: Sequence[int], w: Sequence[int]) -> ConvShape:
                      _lift(g.dilations, 1), _lift(g.begin, 0), op.group)
 
 
+class Algorithm:
+    """One way to compute a convolution. `cost` estimates it in vector FMAs a group; None where it does not apply."""
+
+    layouts: ClassVar[tuple[str, str]] = (BLOCKED, BLOCKED)  # of x, and of add and y
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+        raise NotImplementedError  # abstract
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        """What the plan stores; `pack` and `launch` depend on nothing else that was chosen."""
+        raise NotImplementedError  # abstract
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        raise NotImplementedError  # abstract
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        raise NotImplementedError  # abstract
+
+
+class Direct(Algorithm):
+    """Register tiles over pixels and output channels; x may be plain where it has few channels."""
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+        if not conv_direct.supports(shape, lanes):
+            return None
+        rows, vectors = conv_direct.choose_tile(shape, lanes)
+        blocks = ceil_div(ceil_div(shape.out_channels // shape.groups, lanes), vectors) * vectors
+        pixels = shape.images * ceil_div(shape.pixels, rows) * rows
+        return float(pixels * blocks * shape.channels * shape.taps)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_direct.choose_tile(shape, lanes)
+        return {"rows": rows, "vectors": vectors}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_direct.pack_weights(w, shape.groups, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        tile = _tile(params, lanes)
+        if not conv_direct.supports(shape, lanes):
+            raise PlanInvalid(f"conv_direct cannot run {shape.groups} groups of {shape.channels} channels")
+        return conv_direct.launch(shape, lanes, tile, plain, residual, *activation)
+
+
+class Winograd(Algorithm):
+    """F(m,3). The cost counts a transform's vector instructions beside the products' FMAs."""
+
+    TRANSFORM: ClassVar[dict[int, tuple[int, int]]] = {2: (80, 60), 4: (220, 190)}  # a tile and block: in, out
+
+    def __init__(self, m: int) -> None:
+        self.m = m
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+        if accuracy == "high" or not conv_winograd.supports(shape) or shape.channels < lanes:
+            return None
+        if not np.isfinite(w).all():
+            return None
+        rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
+        tiles = conv_winograd.count_tiles(shape, self.m)
+        into, out = self.TRANSFORM[self.m]
+        in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
+        products = (self.m + 2) ** 2 * ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors
+        return float(products * shape.channels + tiles * (into * in_blocks + out * out_blocks))
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
+        return {"m": self.m, "rows": rows, "vectors": vectors}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_winograd.pack_weights(w, self.m, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        tile = _tile(params, lanes)
+        if plain or not conv_winograd.supports(shape):
+            raise PlanInvalid("conv_winograd needs a blocked input and a 3x3 kernel of stride 1")
+        return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
+
+
+class Depthwise(Algorithm):
+    """Depthwise, and narrow groups that divide a vector."""
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+        if shape.groups == 1 or not conv_depthwise.supports(shape, lanes):
+            return None
+        return float(shape.images * ceil_div(shape.channels, lanes) * shape.pixels * shape.taps
+                     * (shape.channels // shape.groups))
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {"rows": conv_depthwise.choose_rows(shape)}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_depthwise.pack_weights(w, lanes)
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return conv_depthwise.pack_bias(bias, shape.out_channels, lanes)
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        rows = int(params.get("rows", 0))
+        if plain or rows not in (7, 8) or not conv_depthwise.supports(shape, lanes):
+            raise PlanInvalid(f"conv_depthwise cannot run {shape.groups} groups with {rows} rows")
+        return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
+
+
+# By the name that a plan's step has; the first of equal cost is chosen.
+ALGORITHMS: dict[str, Algorithm] = {
+    "conv_depthwise": Depthwise(),
+    "conv_direct": Direct(),
+    "conv_winograd/2": Winograd(2),
+    "conv_winograd/4": Winograd(4),
+}
+
+
 class ConvLowering(Lowering):
     """X, W, B and R; W and B must be constants."""
 
     input_words = ("x", "w", "bias", "add")
+
+    def __init__(self, accuracy: str = "default") -> None:
+        self.accuracy = accuracy
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
@@ -66,46 +179,55 @@ class ConvLowering(Lowering):
         assert x is not None and w is not None
         if x.type.dtype is not DType.F32:
             return Refusal(f"convolutions are native for f32 only, not {x.type.dtype.value}")
-        if not w.constant or (b is not None and not b.constant):
+        if not w.constant or w.value is None or (b is not None and not b.constant):
             return Refusal("the weights of the convolution are computed at run time")
         if x.type.rank > 5:
             return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
         shape = conv_shape(op, _assumed(x.type.shape), w.shape)
-        inplace = ((3, 0),) if r is not None else ()
-        if conv_direct.supports(shape, lanes):
-            rows, vectors = conv_direct.choose_tile(shape, lanes)
-            plain = op.group == 1 and x.layout == PLAIN and shape.channels * 2 <= lanes
-            return Choice("conv_direct", {"rows": rows, "vectors": vectors},
-                          (PLAIN if plain else BLOCKED, BLOCKED, BLOCKED, BLOCKED), (BLOCKED,), inplace)
-        return Refusal("grouped")
+        costs = {name: cost for name, one in ALGORITHMS.items()
+                 if (cost := one.cost(shape, lanes, self.accuracy, w.value)) is not None}
+        if not costs:
+            return Refusal(f"no kernel for {shape.groups} groups of {shape.channels // shape.groups} channels")
+        name = min(costs, key=costs.__getitem__)
+        # A first layer of few channels is read as it comes.
+        plain = name == "conv_direct" and op.group == 1 and x.layout == PLAIN and shape.channels * 2 <= lanes
+        into, out = PLAIN if plain else ALGORITHMS[name].layouts[0], ALGORITHMS[name].layouts[1]
+        return Choice(name.split("/")[0], ALGORITHMS[name].params(shape, lanes), (into, BLOCKED, BLOCKED, out), (out,),
+                      ((3, 0),) if r is not None else ())
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
-        tensor = inputs[index]
-        assert tensor is not None and tensor.value is not None
+        x, w, b = (*inputs, None)[:3]
+        assert x is not None and w is not None and w.value is not None
+        shape, algorithm = conv_shape(op, _assumed(x.type.shape), w.shape), _algorithm(choice)
+        params = dict(choice.params)
         if index == 1:
-            return conv_direct.pack_weights(tensor.value, op.group, lanes, _vectors(choice))
-        return self._bias(op, choice, inputs, lanes)
+            return algorithm.pack(shape, w.value, params, lanes)
+        return algorithm.pack_bias(shape, None if b is None else b.value, params, lanes)
 
     def extra(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
-        return {} if len(inputs) > 2 and inputs[2] is not None else {"bias": self._bias(op, choice, inputs, lanes)}
-
-    def _bias(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> Array:
-        w, b = inputs[1], inputs[2] if len(inputs) > 2 else None
-        assert w is not None
-        return conv_direct.pack_bias(None if b is None else b.value, w.shape[0], op.group, lanes, _vectors(choice))
+        return {} if len(inputs) > 2 and inputs[2] is not None else {"bias": self.pack(op, choice, inputs, 2, lanes)}
 
     def launch(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
                lanes: int) -> Launch:
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
-        kind, a, b = epilogue(op.activation)
-        shape = conv_shape(op, x.shape, w.shape)
-        tile = (int(choice.params.get("rows", 0)), _vectors(choice))
-        if tile not in conv_direct.TILES[lanes] or not conv_direct.supports(shape, lanes):
-            raise PlanInvalid(f"conv_direct has no tile of {tile[0]} rows and {tile[1]} vectors")
-        return conv_direct.launch(shape, lanes, tile, x.layout == PLAIN, len(inputs) > 3 and inputs[3] is not None,
-                                  kind, a, b)
+        algorithm, residual = _algorithm(choice), len(inputs) > 3 and inputs[3] is not None
+        if outputs[0].layout != algorithm.layouts[1] or (residual and inputs[3].layout != algorithm.layouts[1]):  # type: ignore[union-attr]
+            raise PlanInvalid(f"{choice.kernel} writes {algorithm.layouts[1]} outputs")
+        plain = x.layout == PLAIN and algorithm.layouts[0] != PLAIN
+        return algorithm.launch(conv_shape(op, x.shape, w.shape), dict(choice.params), lanes, plain, residual,
+                                epilogue(op.activation))
 
 
-def _vectors(choice: Choice) -> int:
-    return int(choice.params.get("vectors", 0))
+def _algorithm(choice: Choice) -> Algorithm:
+    name = choice.kernel + (f"/{choice.params.get('m')}" if choice.kernel == "conv_winograd" else "")
+    if name not in ALGORITHMS:
+        raise PlanInvalid(f"there is no convolution kernel '{name}'")
+    return ALGORITHMS[name]
+
+
+def _tile(params: Params, lanes: int) -> tuple[int, int]:
+    tile = int(params.get("rows", 0)), int(params.get("vectors", 0))
+    if tile not in conv_direct.TILES.get(lanes, {}):
+        raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors of {lanes}")
+    return tile

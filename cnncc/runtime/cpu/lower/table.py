@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from ..lowering import Lowering
 from .conv import ConvLowering
+from .gemm import GemmLowering, MatMulLowering
 
 __all__ = ["LOWERINGS"]
 
 LOWERINGS: dict[str, Lowering] = {
     "Conv": ConvLowering(),
+    "Gemm": GemmLowering(),
+    "MatMul": MatMulLowering(),
 }
