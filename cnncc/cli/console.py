@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -18,10 +19,6 @@ __all__ = ["Reporter", "human_bytes", "print_json", "print_line", "print_table"]
 
 PATIENCE = 1.0  # seconds of work after which it is reported
 UNBOUNDED = 10_000  # columns where no terminal limits them
-
-
-def _stdout() -> Console:
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else UNBOUNDED)
 
 
 def print_line(text: str = "") -> None:
@@ -51,7 +48,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    _stdout().print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False, width=UNBOUNDED, file=io.StringIO())
+    console.print(table)
+    for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]  # it is the StringIO above
+        print(line.rstrip())
 
 
 def human_bytes(count: int) -> str:
