@@ -19,6 +19,8 @@ __all__ = ["Dim", "DimLike", "evaluate_dim", "parse_dim", "symbol", "symbols_of"
 DimLike = Union[int, "Dim"]
 Monomial = tuple["Atom", ...]
 
+_MAX_TERMS = 1000  # of a product: a short text could otherwise ask for any number of them
+
 
 @dataclass(frozen=True, slots=True)
 class FloorDiv:
@@ -69,6 +71,8 @@ class Dim:
     def __mul__(self, other: DimLike) -> DimLike:
         if not isinstance(other, (int, Dim)):
             return NotImplemented
+        if isinstance(other, Dim) and len(self.terms) * len(other.terms) > _MAX_TERMS:
+            raise GraphError(f"the product of two dimensions has more than {_MAX_TERMS} terms")
         total: dict[Monomial, int] = {}
         for m1, c1 in self.terms:
             for m2, c2 in _terms(other):
@@ -86,6 +90,9 @@ class Dim:
 
     def __mod__(self, other: DimLike) -> DimLike:
         return self - (self // other) * other
+
+    def __rmod__(self, other: DimLike) -> DimLike:
+        return other - (other // self) * self
 
     def __str__(self) -> str:
         parts = []
@@ -180,7 +187,7 @@ def evaluate_dim(d: DimLike, bindings: Mapping[str, int]) -> DimLike:
             if isinstance(atom, str):
                 product = product * (bindings[atom] if atom in bindings else symbol(atom))
             else:
-                product = product * (evaluate_dim(atom.num, bindings) // evaluate_dim(atom.den, bindings))
+                product = product * _floor_div(evaluate_dim(atom.num, bindings), evaluate_dim(atom.den, bindings))
         total = total + product
     return total
 
@@ -196,7 +203,7 @@ def symbols_of(d: DimLike) -> Iterator[str]:
                 yield from symbols_of(atom.den)
 
 
-_TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z_]\w*)|(//|[-+*%()]))")
+_TOKEN = re.compile(r"\s*(?:(\d{1,19})|([A-Za-z_]\w*)|(//|[-+*%()]))")
 _MAX_DEPTH = 32
 
 
