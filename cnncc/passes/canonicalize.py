@@ -8,6 +8,7 @@ from ..ir import Graph, Node, Op, Value
 from ..ops import OPS
 from ..ops.gemm import Gemm
 from ..ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, Pool
+from ..ops.shape import Squeeze
 from .matching import known_ints
 
 __all__ = ["canonicalize"]
@@ -19,18 +20,29 @@ def canonicalize(graph: Graph) -> bool:
         Sum(%a, %b)                                                   -> Add(%a, %b)
         MatMul(%a, %w), both matrices, %w a constant                  -> Gemm(%a, %w)
         AveragePool or MaxPool with one window, all of the input      -> GlobalAveragePool or GlobalMaxPool
-        ReduceMean or ReduceMax over all spatial axes, keepdims=1     -> GlobalAveragePool or GlobalMaxPool
+        ReduceMean or ReduceMax over all spatial axes                 -> GlobalAveragePool or GlobalMaxPool, followed
+                                                                         by a Squeeze where keepdims=0
     """
     changed = False
     for node in graph.nodes:
         form = _FORMS.get(node.op.op_type)
         op = form(node) if form is not None and len(node.outputs) == 1 else None
         if op is not None:
-            graph.replace_node(node, op, node.inputs[:len(op.operands)])
+            _replace(graph, node, op)
             changed = True
     if changed:
         graph.drop_unused_constants()
     return changed
+
+
+def _replace(graph: Graph, node: Node, op: Op) -> None:
+    """The node becomes `op` of as many of its operands, and a Squeeze where it has dropped the reduced axes."""
+    operands = node.inputs[:len(op.operands)]
+    if node.output.type == op.infer(*(None if v is None else v.operand for v in operands))[0]:
+        graph.replace_node(node, op, operands)
+        return
+    whole = graph.add_node(op, operands, name=f"{node.output.name}.kept", before=node)
+    graph.replace_node(node, Squeeze(), [whole.output, node.inputs[1]])
 
 
 def _add(node: Node) -> Op | None:
@@ -54,13 +66,12 @@ def _global_pool(node: Node) -> Op | None:
 
 
 def _global_reduction(node: Node) -> Op | None:
-    """A reduction over all spatial axes that keeps them."""
+    """A reduction over all spatial axes."""
     operands = _read(node)
     x = operands[0].type
     axes = known_ints(operands[1]) if len(operands) > 1 else ()
     spatial = list(range(2, x.rank))
-    if not spatial or axes is None or sorted(a % x.rank for a in axes) != spatial or not x.dtype.is_float \
-            or node.output.type.rank != x.rank:
+    if not spatial or axes is None or sorted(a % x.rank for a in axes) != spatial or not x.dtype.is_float:
         return None
     return GlobalAveragePool() if node.op.op_type == "ReduceMean" else GlobalMaxPool()
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..errors import GraphError
 from ..ir import Graph, Node, Value
-from .matching import is_private
 
 __all__ = ["GROWTH_EACH", "GROWTH_SHARE", "GROWTH_TOTAL", "WEIGHTS_TOTAL", "fold_constants"]
 
@@ -78,7 +77,8 @@ class _Budget:
 
 
 def _is_freed(graph: Graph, constant: Value, node: Node) -> bool:
-    return is_private(graph, constant) or (not graph.is_output(constant) and constant.users == [node])
+    """Whether nobody but the node reads the constant."""
+    return len(constant.uses) == node.inputs.count(constant) and not graph.is_output(constant)
 
 
 def _weights(graph: Graph) -> set[Node]:

@@ -16,8 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 def fold_scale(graph: Graph) -> bool:
-    """Mul, Div, Add and Sub of a constant, one number or one a channel, go into the weights of the Conv, Gemm or
-    BatchNormalization whose result they change.
+    """Mul, Div, Add and Sub of constants, one a channel, go into the Conv, Gemm or BatchNormalization before.
 
         %0 = Conv(%x, %w, %b)
         %1 = Mul(%0, %s)                      s: [C,1,1], [1,C,1,1] or one number
@@ -25,8 +24,8 @@ def fold_scale(graph: Graph) -> bool:
     becomes
         %2 = Conv(%x, %w', %b')               w' = w * s (along the output channels), b' = b * s + t
 
-    Not where %0 is read twice or is an output, where the constant varies along another axis or widens the shape, or
-    where the Conv already has an activation or a residual.
+    A constant may also be one number for all channels. Not where %0 is read twice or is an output, where the constant
+    varies along another axis or widens the shape, or where the Conv already has an activation or a residual.
     """
     changed = False
     for node in graph.nodes:

@@ -37,9 +37,10 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     simplify_reshapes,
 )}
 
-# What a graph needs to run at all: shapes settled, nothing computed in vain.
+# What a graph needs to run at all: shapes and weights settled, nothing computed in vain.
 _SETTLE: Pipeline = (
     fold_shape_arithmetic,
+    fold_constants,
     eliminate_dead_nodes,
 )
 

@@ -39,8 +39,8 @@ def parse(text: str, seed: int = 0) -> Graph:
 def check_rewrite(rewrite: Callable[[Graph], bool], before: str, after: str, *, tolerance: float = 0.0) -> Graph:
     """`rewrite` turns `before` into `after`, computes the same, and then finds nothing more to do.
 
-    `tolerance` is relative to the largest output, in double precision: 0 where nothing is rounded anew. The names that
-    fresh constants bear in `after` count, their contents do not: the numbers tell.
+    See check_same_numbers for the tolerance. The names that fresh constants bear in `after` count, their contents do
+    not: the numbers tell.
     """
     graph = parse(before)
     assert rewrite(graph), "the pass did not fire"
@@ -60,10 +60,14 @@ def check_stays(rewrite: Callable[[Graph], bool], text: str) -> None:
 
 
 def check_same_numbers(first: Graph, second: Graph, *, tolerance: float = 0.0, seed: int = 0) -> None:
-    """Both graphs compute the same from the same random feeds, in double precision."""
+    """Both graphs compute the same from the same random feeds.
+
+    `tolerance` is relative to the largest element of each output, in double precision; with 0 nothing may be rounded
+    anew, and the outputs are equal in their own precision.
+    """
     feeds = {v.name: random_array(v.type.bind(dict.fromkeys(first.symbols, SYMBOL_SIZE)), v.name, seed)
              for v in first.inputs}
-    expected, found = evaluate(first, feeds, fp64=True), evaluate(second, feeds, fp64=True)
+    expected, found = (evaluate(g, feeds, fp64=tolerance > 0) for g in (first, second))
     assert list(found) == list(expected)
     for name, array in expected.items():
         assert found[name].shape == array.shape and found[name].dtype == array.dtype, name
