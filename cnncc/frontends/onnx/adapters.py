@@ -151,8 +151,15 @@ def _drop(*names: str) -> Adapter:
 
 def _in_test_mode(call: Call) -> None:
     """`is_test=0` asks for the behaviour of training; with one output, it can only mean an exporter's omission."""
-    if not call.attributes.pop("is_test", 0) and any(call.outputs[1:]):
+    if not call.attributes.pop("is_test", 0) and call.used > 1:
         raise UnsupportedError(f"it is in training mode (is_test=0); {_INFERENCE}")
+
+
+def _mask(call: Call) -> None:
+    """Before opset 12 nothing was said of the mask at inference."""
+    if call.used > 1:
+        raise UnsupportedError("the mask it returns is not defined in this opset; export the model with opset 12 or "
+                               "newer")
 
 
 def _spatial(call: Call) -> None:
@@ -172,6 +179,14 @@ def _cast_by_name(call: Call) -> None:
 
 def _concat_axis(call: Call) -> None:
     call.attributes.setdefault("axis", 1)
+
+
+def _whole_p(call: Call) -> None:
+    """The norm of LpPool-1 was a float."""
+    p = call.attributes.get("p", 2.0)
+    if p != round(p):
+        raise UnsupportedError(f"its attribute p={p} is not a whole number, which is not supported")
+    call.attributes["p"] = round(p)
 
 
 def _fill(call: Call) -> None:
@@ -202,9 +217,11 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "Clip": ((1, 10, _clip),),
     "Concat": ((1, 3, _concat_axis),),
     "ConstantOfShape": ((9, _ANY, _fill),),
-    "Dropout": ((1, 6, _in_test_mode), (1, 11, _drop("ratio"))),
+    "Dropout": ((1, 6, _in_test_mode), (1, 11, _mask), (1, 11, _drop("ratio"))),
     "Gemm": ((1, 6, _drop("broadcast")),),
+    "GlobalLpPool": ((1, 1, _whole_p),),
     "Hardmax": ((1, 12, _softmax),),
+    "LpPool": ((1, 1, _whole_p),),
     "LogSoftmax": ((1, 12, _softmax),),
     "PRelu": ((1, 6, _prelu),),
     "Pad": ((1, 10, _pad),),

@@ -53,7 +53,7 @@ class Call:
     """An ONNX node with its inputs found. Adapters change it in place, and may put nodes before it.
 
     `attributes` are Python values (tensors as arrays), those with a default in the node's opset filled in.
-    `outputs` are names; "" is one that nobody reads.
+    `outputs` are names, "" for an absent one; only the first `used` of them are read by anybody.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Call:
     inputs: list[Value | None]
     attributes: dict[str, Any]
     outputs: list[str]
+    used: int
     builder: Builder
     domain: str = ""
 

@@ -11,11 +11,13 @@ from onnx import helper, numpy_helper
 
 from ...errors import ModelError
 from ...ir import Activation, DimLike, DType, Graph, Node, TensorType, Value
+from .calls import find_schema
+from .reading import OPSET_NEWEST
 
 __all__ = ["export_model"]
 
-# The oldest opset written; a graph whose operators are newer gets theirs.
-_LEAST_OPSET = 21
+# The opset written, where all operators fit it; otherwise the next in which they do.
+_LEAST_OPSET = 22
 _MAX_BYTES = 2**31 - 2**24  # protobuf's limit for a message, less some room for all that is not weights
 
 # activation -> ONNX operator and the attributes its parameters go to
@@ -66,10 +68,8 @@ class _Export:
     def model(self) -> onnx.ModelProto:
         graph = self._graph
         self._weights += [_tensor(v.constant, self._names[v]) for v in graph.constants if v.constant is not None]
-        opset = _LEAST_OPSET
         for node in graph.walk():
             self._add(node)
-            opset = max(opset, node.op.since)
         for value, name in zip(graph.outputs, graph.output_names, strict=True):
             if self._names[value] != name:
                 self._emit("Identity", [self._names[value]], [name], name)
@@ -77,7 +77,7 @@ class _Export:
             self._nodes, graph.name, [_value_info(v.name, v.type) for v in graph.inputs],
             [_value_info(name, v.type) for v, name in zip(graph.outputs, graph.output_names, strict=True)],
             self._weights)
-        imports = [helper.make_opsetid("", opset)]
+        imports = [helper.make_opsetid("", _opset(self._nodes))]
         return helper.make_model(proto, opset_imports=imports, ir_version=helper.find_min_ir_version_for(imports),
                                  producer_name="cnncc")
 
@@ -128,11 +128,21 @@ class _Export:
         return name
 
 
+def _opset(nodes: Sequence[onnx.NodeProto]) -> int:
+    """The first opset from _LEAST_OPSET on that has every operator with the inputs and attributes used."""
+    forms = {(n.op_type, len(n.input), frozenset(a.name for a in n.attribute)) for n in nodes}
+    for opset in range(_LEAST_OPSET, OPSET_NEWEST):
+        schemas = [(find_schema(op_type, opset, ""), count, names) for op_type, count, names in forms]
+        if all(s is not None and count <= s.max_input and names <= set(s.attributes) for s, count, names in schemas):
+            return opset
+    return OPSET_NEWEST
+
+
 def _attributes(op_type: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Fields as ONNX attributes."""
     if op_type == "ConstantOfShape":
-        dtype: DType = fields.pop("dtype", DType.F32)
-        return {"value": _tensor(np.full(1, fields.pop("value", 0), dtype.numpy), "value")}
+        dtype: DType = fields.get("dtype", DType.F32)
+        return {"value": _tensor(np.full(1, fields.get("value", 0), dtype.numpy), "value")}
     return {name: _attribute(value) for name, value in fields.items() if value is not None}
 
 

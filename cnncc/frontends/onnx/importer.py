@@ -145,7 +145,9 @@ class _Import:
             if not has_adapter(node.op_type, opset):
                 make_operator(node.op_type, attributes, schema)
             return {}
-        call = Call(node_name(node), node.op_type, opset, inputs, attributes, list(node.output), self._builder, domain)
+        used = max((i for i, name in enumerate(node.output, 1) if name in self._read), default=1)
+        call = Call(node_name(node), node.op_type, opset, inputs, attributes, list(node.output), used, self._builder,
+                    domain)
         adapt(call)
         return self._emit(call, schema)
 
@@ -153,8 +155,8 @@ class _Import:
         """ONNX's description of the operator, None for one of cnncc's that ONNX does not describe."""
         constant = (domain, node.op_type) == ("", "Constant")
         if not constant and (node.op_type not in OPS or OPS[node.op_type].domain != domain):
-            raise UnsupportedError("cnncc has no such operator; export the model without it, or cut the model there "
-                                   "with onnx.utils.extract_model")
+            raise UnsupportedError("cnncc has no such operator; export the model without it, or cut it there with "
+                                   "onnx.utils.extract_model")
         schema = find_schema(node.op_type, opset, domain)
         if schema is None and not domain:
             raise UnsupportedError("ONNX has no such operator in this opset; export the model again")
@@ -168,11 +170,10 @@ class _Import:
         """Adds the node; trailing inputs and outputs that are absent or unread are dropped."""
         newest = find_schema(call.op_type, OPSET_NEWEST, call.domain) if not call.domain else schema
         op = make_operator(call.op_type, call.attributes, newest)
-        inputs, outputs = call.inputs, call.outputs
+        inputs = call.inputs
         while inputs and inputs[-1] is None:
             inputs.pop()
-        while len(outputs) > 1 and outputs[-1] not in self._read:
-            outputs.pop()
+        outputs = call.outputs[:call.used]
         names = [name or self._builder.fresh_name(f"{call.name}.{i}") for i, name in enumerate(outputs)]
         values = self._builder.node(op, inputs, call.name, names)
         return dict(zip(names, values, strict=True))

@@ -11,7 +11,7 @@ from ...errors import ModelError
 
 __all__ = ["OPSET_NEWEST", "read_model"]
 
-OPSET_NEWEST = onnx.defs.onnx_opset_version()
+OPSET_NEWEST: int = onnx.defs.onnx_opset_version()
 
 # How files that are often taken for ONNX begin, and what they are.
 _OTHER_FORMATS = (
