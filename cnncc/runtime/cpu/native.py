@@ -25,7 +25,7 @@ from cnncc.runtime.cpu.kernel import Params
 Key = tuple[str, Params]
 
 # Modules of this folder whose text no kernel is made of; all others count for every kernel.
-NO_KERNEL_CODE = ("__init__.py", "executor.py", "lowering.py")
+NO_KERNEL_CODE = ("__init__.py", "binding.py", "execution.py", "executor.py", "lowering.py")
 _HERE = Path(__file__).parent
 _MAGIC = b"cnncc-kernel-1\n"
 _lock = threading.RLock()

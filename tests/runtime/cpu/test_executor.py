@@ -1,0 +1,89 @@
+"""The executor: every task once, steps in order, many runs at once."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from cnncc.runtime.cpu import executor, native
+from cnncc.runtime.cpu.executor import StepRecord, StepTable, aligned_words, available_threads
+from cnncc.runtime.cpu.kernel import Kernel
+from cnncc.runtime.cpu.kernels.table import KERNELS
+
+
+def build_adder():
+    """Task t of step s adds 1 to cell t if the cell holds s: a missed or early task leaves a wrong number."""
+    from cnncc.runtime.cpu.memory_access import load_i64, store_i64
+
+    def adder(args, begin, end):
+        cells, expected = load_i64(args), load_i64(args + 8)
+        for task in range(begin, end):
+            if load_i64(cells + 8 * task) == expected:
+                store_i64(cells + 8 * task, expected + 1)
+
+    return adder
+
+
+@pytest.fixture(scope="module")
+def adder():
+    kernel = Kernel("test_adder", ("cells",), ("expected",), build_adder)
+    KERNELS[kernel.name] = kernel
+    yield native.get_kernel(kernel.name, ())
+    del KERNELS[kernel.name]
+
+
+def make(adder: int, tasks: int, steps: int, threads: int, grain: int = 1):
+    cells = aligned_words(max(tasks, 1))
+    records = [StepRecord(adder, [cells.ctypes.data, n], tasks, grain) for n in range(steps)]
+    return cells, StepTable(records, threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 9])
+@pytest.mark.parametrize(("tasks", "grain"), [(0, 1), (1, 1), (2, 1), (7, 3), (100, 8), (64, 1000)])
+def test_every_task_once_in_order(adder, tasks: int, grain: int, threads: int) -> None:
+    cells, table = make(adder, tasks, 20, threads, grain)
+    for _ in range(5):
+        cells[:] = 0
+        table.run()
+        assert (cells[:tasks] == 20).all()
+
+
+def test_part_of_the_steps(adder) -> None:
+    cells, table = make(adder, 10, 6, 2)
+    table.run(0, 2)
+    assert (cells == 2).all()
+    table.run(2, 6, threads=1)
+    assert (cells == 6).all()
+
+
+def test_many_python_threads(adder) -> None:
+    failures = []
+
+    def work() -> None:
+        cells, table = make(adder, 50, 10, 2)
+        for _ in range(50):
+            cells[:] = 0
+            table.run()
+            if not (cells == 10).all():
+                failures.append(cells.copy())
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not failures
+
+
+def test_scratch_memories_are_apart() -> None:
+    steps = [StepRecord(0, [1, 0, 3], 1, scratch_word=1), StepRecord(0, [5], 1)]
+    table = StepTable(steps, 2, scratch=4096, scratch_stride=128)
+    records = table.table[executor.HEADER_WORDS + executor.LINE :]
+    assert records[executor.S_ARGS_STRIDE] == 64 and records[executor.STEP_WORDS + executor.S_ARGS_STRIDE] == 0
+    np.testing.assert_array_equal(table.words[:3], [1, 4096, 3])
+    np.testing.assert_array_equal(table.words[8:11], [1, 4096 + 128, 3])
+    assert table.words[16] == 5
+
+
+def test_available_threads_is_positive() -> None:
+    assert available_threads() >= 1

@@ -1,0 +1,81 @@
+"""The kernel cache: found again without numba, rebuilt when damaged, refused when others could write to it."""
+
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.kernel import make_params
+from cnncc.runtime.cpu.kernels import conv_depthwise
+
+KEY = ("executor_run", ())
+SCRIPT = """
+import sys, warnings
+warnings.simplefilter("error" if {strict} else "ignore")
+from cnncc.runtime.cpu import native
+address = native.get_kernel("executor_run", ())
+assert address
+print("numba" in sys.modules, native.cache_info().entries)
+"""
+
+
+def fresh(folder, strict: bool = True) -> list[str]:
+    """What a new process prints: was numba imported, how many entries are in the cache."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = SCRIPT.format(strict=strict)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_second_process_compiles_nothing(tmp_path) -> None:
+    assert fresh(tmp_path) == ["True", "1"]
+    assert fresh(tmp_path) == ["False", "1"]
+    assert (tmp_path / "cnncc").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 2000, None])
+def test_damaged_entry_is_rebuilt(tmp_path, damage) -> None:
+    fresh(tmp_path)
+    [entry] = (tmp_path / "cnncc").glob("*.o")
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage is None else damage)
+    assert fresh(tmp_path) == ["True", "1"]
+    assert fresh(tmp_path) == ["False", "1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX permissions")
+def test_folder_of_others_is_not_used(tmp_path) -> None:
+    folder = tmp_path / "cnncc"
+    folder.mkdir()
+    folder.chmod(0o777)
+    assert fresh(tmp_path, strict=False) == ["True", "0"]
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert fresh(tmp_path, strict=False) == ["True", "0"]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF objects")
+@pytest.mark.parametrize("activation", ["clip", "gelu"])
+def test_objects_refer_to_nothing_outside(activation: str) -> None:
+    params = make_params(lanes=16, rows=8, group=1, activation=activation, residual=1, taps=3, stride=1)
+    assert undefined_symbols(native.compile_object((conv_depthwise.KERNEL.name, params))) == []
+
+
+def undefined_symbols(elf: bytes) -> list[str]:
+    """Names in the symbol table of a 64-bit ELF object that it does not define itself."""
+    sections_at, count = struct.unpack_from("<Q", elf, 40)[0], struct.unpack_from("<H", elf, 60)[0]
+    headers = [struct.unpack_from("<IIQQQQIIQQ", elf, sections_at + 64 * i) for i in range(count)]
+    out = []
+    for _, kind, _, _, offset, size, link, *_ in headers:
+        if kind == 2:  # SHT_SYMTAB
+            names = headers[link][4]
+            for at in range(offset + 24, offset + size, 24):  # the first symbol is null
+                name, _, _, section = struct.unpack_from("<IBBH", elf, at)
+                if section == 0:
+                    out.append(elf[names + name : elf.index(b"\0", names + name)].decode())
+    return [name for name in out if name != "_GLOBAL_OFFSET_TABLE_"]
