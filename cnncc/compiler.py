@@ -24,8 +24,8 @@ Shapes = Mapping[str, "int | Sequence[int | str | Dim]"]
 
 
 def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
-            accuracy: str = "default", lanes: int | None = None, dump_ir: str | Path | None = None, allow_fallback: bool = True,
-            warm: bool = True, on_event: Event | None = None) -> Plan:
+            accuracy: str = "default", lanes: int | None = None, dump_ir: str | Path | None = None,
+            allow_fallback: bool = True, warm: bool = True, on_event: Event | None = None) -> Plan:
     """Compiles a network into a plan.
 
     Args:
@@ -56,8 +56,8 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     tell("choosing kernels", 0, 1)
     if accuracy not in ACCURACIES:
         raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
-    plan = lower(graph, LOWERINGS | {"Conv": ConvLowering(accuracy)}, lanes or host_lanes(), allow_fallback=allow_fallback,
-                 producer=f"cnncc {__version__}")
+    table = LOWERINGS | {"Conv": ConvLowering(accuracy)}
+    plan = lower(graph, table, lanes or host_lanes(), allow_fallback=allow_fallback, producer=f"cnncc {__version__}")
     if plan.is_static:
         tell("planning memory", 0, 1)
         binding = bind(plan, {})

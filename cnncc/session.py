@@ -215,8 +215,8 @@ def _normalise(name: str, array: Array, type_: TensorType) -> Array:
             given = DType.of(array.dtype).value
         except Exception:
             given = str(array.dtype)
-        raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is {given}: "
-                         f"convert it with .astype('{type_.dtype.numpy}')")
+        raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is "
+                         f"{given}: convert it with .astype('{type_.dtype.numpy}')")
     return np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
 
 
