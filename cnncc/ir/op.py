@@ -95,6 +95,8 @@ class Op:
         for i, name in enumerate(self.operands):
             if not name.endswith(("?", "*")) and not (i < len(present) and present[i]):
                 raise OpError(f"{self.op_type} lacks its input {name}")
+        if variadic and not all(present[len(self.operands) - 1:]):
+            raise OpError(f"{self.op_type} takes any number of {self.operands[-1][:-1]}, but none may be absent")
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -116,10 +118,11 @@ def known_outputs(op: Op, operands: Sequence[Operand | None], types: Sequence[Te
     unknown: tuple[Array | None, ...] = (None,) * len(types)
     kinds = (DType.I64, DType.I32, DType.BOOL)
     small = all(t.is_static and t.dtype in kinds and _count(t) <= KNOWN_LIMIT for t in types)
-    inputs_small = all(o is None or o.value is None or o.value.size <= KNOWN_LIMIT for o in operands)
-    if not (small and inputs_small):
+    if not small:
         return unknown
-    values = op.known(*operands)
+    # Of a large constant only the type counts here: that is enough for Shape.
+    values = op.known(*(Operand(o.type) if o is not None and o.value is not None and o.value.size > KNOWN_LIMIT else o
+                        for o in operands))
     return unknown if values is None else tuple(_settled(v, t) for v, t in zip(values, types, strict=True))
 
 
