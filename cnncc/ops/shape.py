@@ -91,7 +91,7 @@ class Reshape(ShapeArithmetic):
         return (TensorType(x.type.dtype, self._target(x.type.shape, known_sizes("Reshape", "shape", shape))),)
 
     def reference(self, x: Array, shape: Array) -> tuple[Array, ...]:
-        return (x.reshape(self._target(x.shape, shape.tolist())),)
+        return (x.reshape(self._target(x.shape, shape.reshape(-1).tolist())),)
 
     def _target(self, source: Sequence[DimLike], wanted: Sequence[DimLike]) -> tuple[DimLike, ...]:
         if list(wanted).count(-1) > 1 or any(isinstance(d, int) and d < -1 for d in wanted):
@@ -215,7 +215,7 @@ class Expand(ShapeArithmetic):
         return (TensorType(x.type.dtype, broadcast_shapes("Expand", (x.type.shape, wanted))),)
 
     def reference(self, x: Array, shape: Array) -> tuple[Array, ...]:
-        return (np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.tolist()))).copy(),)
+        return (np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.reshape(-1).tolist()))).copy(),)
 
 
 @dataclass(frozen=True)
