@@ -7,6 +7,7 @@ from cnncc.runtime.cpu.kernels import conv_winograd
 from cnncc.runtime.cpu.kernels import conv_grouped
 from cnncc.runtime.cpu.kernels import gemm
 from cnncc.runtime.cpu.kernels import pool
+from cnncc.runtime.cpu.kernels import reduce
 from cnncc.runtime.cpu.kernels import reorder
 
 _ALL = (
@@ -18,6 +19,7 @@ _ALL = (
     conv_grouped.KERNEL,
     gemm.KERNEL,
     pool.KERNEL,
+    reduce.KERNEL,
     reorder.KERNEL,
 )
 

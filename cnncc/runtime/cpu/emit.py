@@ -1,0 +1,163 @@
+"""Writing LLVM code for inner loops: loops with values carried around, memory of any element type, LLVM's functions.
+
+What is emitted here compiles many times faster than the same loop written for Numba, and serves every element type: a
+value is a vector of ``lanes`` elements or, with lanes 1, a scalar. f16 is computed as float32, booleans are bytes 0 or
+1, and all else is computed as it is stored.
+"""
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.typing.templates import signature
+from numba.extending import intrinsic
+
+from cnncc.runtime.cpu.elements import SIZES, is_float
+from cnncc.runtime.cpu.simd import F16, F32, F64, I32, I64, emit_mask, pointer, splat_value
+
+Value = ir.Value
+_FLOATS = {"f16": F16, "f32": F32, "f64": F64}
+
+
+def stored_type(dtype: str, lanes: int) -> ir.Type:
+    """The type in memory."""
+    element = _FLOATS.get(dtype) or ir.IntType(8 * SIZES[dtype])
+    return ir.VectorType(element, lanes) if lanes > 1 else element
+
+
+def value_type(dtype: str, lanes: int) -> ir.Type:
+    """The type in registers."""
+    return stored_type("f32" if dtype == "f16" else dtype, lanes)
+
+
+def number(dtype: str, lanes: int, value: float | int) -> ir.Constant:
+    """A constant in every lane."""
+    kind = value_type(dtype, 1)
+    one = ir.Constant(kind, float(value) if is_float(dtype) else int(value))
+    return one if lanes == 1 else ir.Constant(ir.VectorType(kind, lanes), [one] * lanes)
+
+
+def spread(builder: ir.IRBuilder, value: Value, lanes: int) -> Value:
+    """A scalar in every lane."""
+    return value if lanes == 1 else splat_value(builder, value, lanes)
+
+
+def element_of(kind: ir.Type) -> tuple[ir.Type, int]:
+    return (kind.element, kind.count) if isinstance(kind, ir.VectorType) else (kind, 1)
+
+
+def call(builder: ir.IRBuilder, name: str, *values: Value, fastmath: Sequence[str] = ()) -> Value:
+    """LLVM's own function of this name (say ``sqrt``) for the type of the first value."""
+    kind = values[0].type
+    element, lanes = element_of(kind)
+    letter = {"float": "f32", "double": "f64", "half": "f16"}.get(str(element), str(element))
+    full = f"llvm.{name}.{f'v{lanes}' if lanes > 1 else ''}{letter}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [v.type for v in values]), full)
+    return builder.call(function, values, fastmath=fastmath)
+
+
+def loop(builder: ir.IRBuilder, start: Value, stop: Value, step: Value | int, values: Sequence[Value],
+         body: Callable[[Value, list[Value]], Sequence[Value]]) -> list[Value]:
+    """``for i in range(start, stop, step): values = body(i, values)``; the values after it. The step is positive.
+
+    LLVM does not unroll the loop: most are short, or long enough to be limited by memory.
+    """
+    before, head = builder.block, builder.append_basic_block("loop.head")
+    inside, after = builder.append_basic_block("loop.body"), builder.append_basic_block("loop.end")
+    builder.branch(head)
+    builder.position_at_end(head)
+    index = builder.phi(I64)
+    carried = [builder.phi(v.type) for v in values]
+    builder.cbranch(builder.icmp_signed("<", index, stop), inside, after)
+    builder.position_at_end(inside)
+    results = body(index, list(carried))
+    following = builder.add(index, I64(step) if isinstance(step, int) else step)
+    builder.branch(head).set_metadata("llvm.loop", _no_unroll(builder.module))
+    for phi, first, again in zip([index, *carried], [start, *values], [following, *results], strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(again, builder.block)
+    builder.position_at_end(after)
+    return carried
+
+
+def _no_unroll(module: ir.Module) -> ir.MDValue:
+    """Loop metadata; LLVM heeds it only if its first operand is the node itself."""
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    node = module.add_metadata([disable])
+    node.operands = (node, disable)
+    return node
+
+
+def load(builder: ir.IRBuilder, address: Value, dtype: str, lanes: int, mask: Value | None = None) -> Value:
+    """What lies at ``address``; lanes outside the mask are zero and their memory is not touched."""
+    kind = stored_type(dtype, lanes)
+    place = pointer(builder, address, kind)
+    if mask is None:
+        value = builder.load(place, align=SIZES[dtype])
+    else:
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [place.type, I32, mask.type, kind]),
+            f"llvm.masked.load.v{lanes}{_suffix(dtype)}.p0",
+        )  # fmt: skip
+        value = builder.call(function, [place, I32(SIZES[dtype]), mask, ir.Constant(kind, None)])
+    return builder.fpext(value, value_type(dtype, lanes)) if dtype == "f16" else value
+
+
+def store(builder: ir.IRBuilder, address: Value, value: Value, dtype: str, lanes: int, mask: Value | None = None) -> None:
+    """Write ``value``; memory of lanes outside the mask is not touched."""
+    kind = stored_type(dtype, lanes)
+    if dtype == "f16":
+        value = builder.fptrunc(value, kind)
+    place = pointer(builder, address, kind)
+    if mask is None:
+        builder.store(value, place, align=SIZES[dtype])
+        return
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [kind, place.type, I32, mask.type]),
+        f"llvm.masked.store.v{lanes}{_suffix(dtype)}.p0",
+    )  # fmt: skip
+    builder.call(function, [value, place, I32(SIZES[dtype]), mask])
+
+
+def _suffix(dtype: str) -> str:
+    return dtype if is_float(dtype) else f"i{8 * SIZES[dtype]}"
+
+
+def first_lanes(builder: ir.IRBuilder, count: Value, lanes: int) -> Value:
+    """The mask of the lanes below ``count``."""
+    return emit_mask(builder, count, lanes)
+
+
+def emitted(name: str, operands: int, emit: Callable[..., Value | None], result: types.Type = types.void) -> Callable:
+    """An intrinsic of int64 operands: ``emit(context, builder, *operands)`` writes its code and gives its value."""
+
+    def typer(typingctx, *kinds):
+        def codegen(context, builder, sig, args):
+            value = emit(context, builder, *args)
+            return context.get_dummy_value() if value is None else value
+
+        return signature(result, *(types.int64,) * operands), codegen
+
+    names = ", ".join(f"a{i}" for i in range(operands))
+    scope = {"typer": typer}
+    exec(f"def {name}(typingctx, {names}):\n    return typer(typingctx, {names})", scope)
+    return intrinsic(scope[name])
+
+
+def _binary(name: str, method: str) -> Callable:
+    return emitted(name, 2, lambda context, builder, a, b: getattr(builder, method)(a, b), types.int64)
+
+
+# Of integers that are not negative (and a divisor that is positive), without Python's rules for the others.
+quotient, remainder = _binary("quotient", "udiv"), _binary("remainder", "urem")
+
+
+def _choose(name: str, symbol: str) -> Callable:
+    def emit(context, builder, a, b):
+        return builder.select(builder.icmp_signed(symbol, a, b), a, b)
+
+    return emitted(name, 2, emit, types.int64)
+
+
+smaller, larger = _choose("smaller", "<"), _choose("larger", ">")
