@@ -176,8 +176,8 @@ def _divide_by_monomial(num: DimLike, den: Dim) -> DimLike | None:
     return _normal(total)
 
 
-def evaluate_dim(d: DimLike, bindings: Mapping[str, int]) -> DimLike:
-    """`d` with the bound symbols replaced; an int once all its symbols are bound."""
+def evaluate_dim(d: DimLike, bindings: Mapping[str, DimLike]) -> DimLike:
+    """`d` with the bound symbols replaced; an int once all its symbols are bound to ints."""
     if isinstance(d, int):
         return d
     total: DimLike = 0

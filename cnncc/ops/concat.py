@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
 from .dtypes import ANY, common_dtype
-from .sizes import ShapeArithmetic, agree, check_shape, is_equal, known_sizes, resolve_axis, shape_text
+from .sizes import ShapeArithmetic, agree, check_shape, known_sizes, may_be_equal, resolve_axis, shape_text
 
 __all__ = ["Concat", "Split", "Tile"]
 
@@ -76,7 +76,7 @@ class Split(ShapeArithmetic):
             if self.num_outputs not in (0, len(split)):
                 raise OpError(f"Split: num_outputs {self.num_outputs} contradicts the {len(split)} sizes in split")
             sizes = check_shape("Split", tuple(split))
-            if not sizes or is_equal(sum(sizes[1:], sizes[0]), size) is False:
+            if not sizes or not may_be_equal(sum(sizes[1:], sizes[0]), size):
                 raise OpError(f"Split: the sizes {shape_text(split)} do not add up to the axis' {size}")
             return sizes
         if self.num_outputs < 1:

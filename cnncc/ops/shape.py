@@ -14,9 +14,9 @@ from .elementwise import broadcast_shapes
 from .sizes import (
     ShapeArithmetic,
     check_shape,
-    is_equal,
     known_ints,
     known_sizes,
+    may_be_equal,
     product,
     resolve_axes,
     shape_text,
@@ -108,7 +108,7 @@ class Reshape(ShapeArithmetic):
                 target[axis] = source[axis]
         if -1 in wanted:
             target[target.index(-1)] = _remainder(source, [d for d in target if d != -1])
-        if is_equal(product(source), product(target)) is False:
+        if not may_be_equal(product(source), product(target)):
             raise OpError(f"Reshape: the input {shape_text(source)} does not have the number of elements of the shape "
                           f"{shape_text(wanted)}")
         return tuple(target)
@@ -177,7 +177,7 @@ class Squeeze(ShapeArithmetic):
             return tuple(i for i, d in enumerate(shape) if d == 1)
         gone = resolve_axes("Squeeze", axes, len(shape))
         for i in gone:
-            if is_equal(shape[i], 1) is False:
+            if not may_be_equal(shape[i], 1):
                 raise OpError(f"Squeeze: axis {i} of {shape_text(shape)} has size {shape[i]}, not 1")
         return gone
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import Dim, DimLike, Op, Operand
+from ..ir import Dim, DimLike, Op, Operand, evaluate_dim, symbol, symbols_of
 from ..ir.dims import FloorDiv
 from .dtypes import INDICES, check_dtype
 
 __all__ = [
     "ShapeArithmetic", "agree", "check_shape", "is_equal", "is_less", "known_ints", "known_sizes", "larger",
-    "lower_bound", "product", "resolve_axes", "resolve_axis", "shape_text", "sizes_array", "smaller",
+    "lower_bound", "may_be_equal", "product", "resolve_axes", "resolve_axis", "shape_text", "sizes_array", "smaller",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -156,10 +156,16 @@ def larger(*sizes: DimLike) -> DimLike | None:
     return next((a for a in sizes if all(is_less(a, b) is False for b in sizes)), None)
 
 
+def may_be_equal(a: DimLike, b: DimLike) -> bool:
+    """Whether a tensor with elements can have a == b: False only if no sizes of at least 1 make it so."""
+    difference = a - b
+    return is_equal(evaluate_dim(difference, {s: symbol(s) + 1 for s in symbols_of(difference)}), 0) is not False
+
+
 def agree(sizes: Iterable[DimLike]) -> DimLike | None:
     """The size that all these must turn out to be (a fixed one if there is any), or None where they cannot be equal."""
     distinct = list(dict.fromkeys(sizes))
-    if any(is_equal(distinct[0], d) is False for d in distinct[1:]):
+    if not all(may_be_equal(distinct[0], d) for d in distinct[1:]):
         return None
     fixed = [d for d in distinct if isinstance(d, int)]
     return None if len(fixed) > 1 else fixed[0] if fixed else distinct[0]
