@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from ..errors import CnnccError, GraphError
 from .attributes import make_op, parse_attributes
 from .graph import Graph, Value
 from .op import Op
-from .types import parse_type
+from .types import TensorType, parse_type
 
 __all__ = ["parse_graph"]
 
@@ -25,10 +24,12 @@ _TYPE = r"\w+\[[^\]]*\]"
 _HEAD = re.compile(rf"graph\s+@({_NAME})\s*\((.*)\)\s*\{{")
 _INPUT = re.compile(rf"\s*%({_NAME})\s*:\s*({_TYPE})\s*(,|$)")
 _CONST = re.compile(rf"%({_NAME})\s*=\s*const\s+(?:@({_NAME})|(.+?))\s*:\s*({_TYPE})")
-_NODE = re.compile(rf"((?:%{_NAME}\s*,?\s*)+)=\s*(\w+)\s*\(([^)]*)\)\s*"
+_NODE = re.compile(rf"((?:%{_NAME}\s*,?\s*)+)=\s*(\w+)\s*\(((?:%{_NAME}|[^)%])*)\)\s*"
                    rf"(?:\{{(.*)\}}\s*)?:\s*({_TYPE}(?:\s*,\s*{_TYPE})*)(?:\s+@({_NAME}))?")
 _OPERAND = re.compile(rf"\s*(?:%({_NAME})|(none))\s*(,|$)")
 _RESULT = re.compile(rf'\s*%({_NAME})(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*(,|$)')
+
+_LITERALS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}  # kind of dtype -> kinds that may be written for it
 
 
 def parse_graph(text: str, ops: Mapping[str, type[Op]], weights: Mapping[str, Array] | None = None) -> Graph:
@@ -102,11 +103,11 @@ class _Reader:
         type_ = parse_type(type_text)
         shape = type_.static_shape
         if weight is None:
-            array = np.array(_literal(str(literal)), type_.dtype.numpy)
+            array = _array(str(literal), type_)
         elif _unquote(weight) in self.weights:
             array = np.asarray(self.weights[_unquote(weight)])
         else:
-            array = np.broadcast_to(np.zeros((), type_.dtype.numpy), shape)
+            array = _zeros(shape, type_.dtype.numpy)
         if array.shape != shape or array.dtype != type_.dtype.numpy:
             raise GraphError(f"the constant %{name} is declared {type_}, but is {array.dtype}{list(array.shape)}")
         self._define(name, self.graph.add_constant(array, _unquote(name)))
@@ -155,13 +156,25 @@ def _split(pattern: re.Pattern[str], text: str, expected: str) -> list[tuple[str
     return out
 
 
-def _literal(text: str) -> Any:
-    """Numbers, true, false, inf and nan, in nested brackets."""
-    text = re.sub(r"\btrue\b", "True", re.sub(r"\bfalse\b", "False", text))
-    text = re.sub(r"\binf\b", "1e999", text)
-    if re.search(r"\bnan\b", text):
-        return float("nan")
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """Zeros that take no memory."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    except ValueError:
+        raise GraphError(f"a constant of shape {list(shape)} is too large") from None
+
+
+def _array(text: str, type_: TensorType) -> Array:
+    """A constant of the type: numbers, true, false, inf and nan, in nested brackets. An empty one has any shape."""
+    literal = re.sub(r"\binf\b", "Infinity", re.sub(r"\bnan\b", "NaN", text))
+    dtype = type_.dtype.numpy
+    try:
+        found = np.array(json.loads(literal))
+    except (ValueError, RecursionError):
         raise GraphError(f"'{text[:40]}' is not a constant") from None
+    if not found.size:
+        return np.empty(type_.static_shape if type_.size == 0 else found.shape, dtype)
+    array = found.astype(dtype) if found.dtype.kind in _LITERALS[dtype.kind] else None
+    if array is None or (dtype.kind in "iu" and np.any(array != found)):
+        raise GraphError(f"the constant '{text[:40]}' is not of type {type_.dtype.value}")
+    return array

@@ -139,4 +139,7 @@ def parse_type(text: str) -> TensorType:
     if not bracket or not rest.endswith("]") or name not in {t.value for t in DType}:
         raise GraphError(f"'{text}' is not a tensor type: write it as f32[N,3,224,224]")
     dims = rest[:-1].split(",") if rest[:-1].strip() else []
-    return TensorType(DType(name), tuple(parse_dim(d) for d in dims))
+    shape = tuple(parse_dim(d) for d in dims)
+    if any(isinstance(d, int) and d < 0 for d in shape):
+        raise GraphError(f"'{text}' is not a tensor type: a dimension is at least 0")
+    return TensorType(DType(name), shape)

@@ -31,7 +31,7 @@ def verify(graph: Graph) -> None:
                 value.constant.shape != value.type.shape or value.constant.dtype != value.type.dtype.numpy):
             problems.append(f"the constant {value!r} holds {value.constant.dtype}{list(value.constant.shape)}")
         for use in value.uses:
-            if use.node not in members or use.node.inputs[use.index] is not value:
+            if use.node not in members or use not in _reads(use.node, value):
                 problems.append(f"{value!r} lists a use by {use.node!r} that does not read it")
     for value in graph.outputs:
         if value not in defined and not value.is_constant:
@@ -40,6 +40,10 @@ def verify(graph: Graph) -> None:
         problems.append(f"there are {len(graph.outputs)} outputs, but {len(graph.output_names)} names for them")
     if problems:
         raise GraphError(f"the graph '{graph.name}' is not valid: " + "; ".join(problems))
+
+
+def _reads(node: Node, value: Value) -> list[Use]:
+    return [Use(node, i) for i, v in enumerate(node.inputs) if v is value]
 
 
 def _check_operands(node: Node, defined: set[Value]) -> list[str]:
