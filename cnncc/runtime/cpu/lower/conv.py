@@ -11,7 +11,7 @@ from ....errors import PlanInvalid
 from ....ir import Dim, DType, TensorType
 from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
-from ..kernels import conv_depthwise, conv_direct, conv_winograd
+from ..kernels import conv_depthwise, conv_direct, conv_grouped, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
@@ -156,10 +156,36 @@ class Depthwise(Algorithm):
         return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
 
 
+class Grouped(Algorithm):
+    """Any groups, on plain tensors: for what no blocked kernel takes."""
+
+    layouts = (PLAIN, PLAIN)
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+        # Vectors lie along rows; twice the work for pixels that are collected, and for two reorders.
+        rows = shape.images * shape.out_channels * shape.out_size[0] * shape.out_size[1]
+        vectors = rows * ceil_div(shape.out_size[2], lanes)
+        return None if shape.groups == 1 else 2.0 * vectors * shape.taps * shape.channels / shape.groups
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return np.ascontiguousarray(w)
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return np.zeros(shape.out_channels, np.float32) if bias is None else np.ascontiguousarray(bias)
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        return conv_grouped.launch(shape, lanes, residual, *activation)
+
+
 # By the name that a plan's step has; the first of equal cost is chosen.
 ALGORITHMS: dict[str, Algorithm] = {
     "conv_depthwise": Depthwise(),
     "conv_direct": Direct(),
+    "conv_grouped": Grouped(),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
 }
@@ -214,6 +240,8 @@ class ConvLowering(Lowering):
         algorithm, residual = _algorithm(choice), len(inputs) > 3 and inputs[3] is not None
         if outputs[0].layout != algorithm.layouts[1] or (residual and inputs[3].layout != algorithm.layouts[1]):  # type: ignore[union-attr]
             raise PlanInvalid(f"{choice.kernel} writes {algorithm.layouts[1]} outputs")
+        if algorithm.layouts[0] == PLAIN != x.layout:
+            raise PlanInvalid(f"{choice.kernel} reads plain inputs")
         plain = x.layout == PLAIN and algorithm.layouts[0] != PLAIN
         return algorithm.launch(conv_shape(op, x.shape, w.shape), dict(choice.params), lanes, plain, residual,
                                 epilogue(op.activation))
