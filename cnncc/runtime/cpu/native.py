@@ -25,7 +25,7 @@ from cnncc.runtime.cpu.kernel import Params
 Key = tuple[str, Params]
 
 # Modules of this folder whose text no kernel is made of; all others count for every kernel.
-NO_KERNEL_CODE = ("__init__.py", "binding.py", "execution.py", "executor.py", "lowering.py")
+NO_KERNEL_CODE = ("__init__.py", "binding.py", "compile_pool.py", "execution.py", "executor.py", "lowering.py")
 _HERE = Path(__file__).parent
 _MAGIC = b"cnncc-kernel-1\n"
 _lock = threading.RLock()
@@ -61,15 +61,39 @@ def get_kernel(name: str, params: Params) -> int:
     return found
 
 
-def warm(keys: Iterable[Key], progress: Callable[[int, int, Key], None] | None = None) -> list[int]:
-    """The addresses of many kernels; ``progress(done, total, key)`` is called after each one."""
+def warm(
+    keys: Iterable[Key], progress: Callable[[int, int, Key], None] | None = None, workers: int | None = None
+) -> list[int]:
+    """The addresses of many kernels; ``progress(done, total, key)`` is called once for each one.
+
+    What is not in the cache is compiled in ``workers`` processes (by default one a CPU, at most 8).
+    """
     keys = list(keys)
+    reported: dict[Key, None] = {}
+
+    def report(key: Key) -> None:
+        if key not in reported:
+            reported[key] = None
+            if progress is not None:
+                progress(len(reported), len(set(keys)), key)
+
+    missing = list(dict.fromkeys(key for key in keys if not is_cached(*key)))
+    if len(missing) > 1 and _folder() is not None:
+        from cnncc.runtime.cpu.compile_pool import fill_cache
+
+        fill_cache(missing, min(8, os.cpu_count() or 1) if workers is None else workers, report)
     addresses = []
-    for done, key in enumerate(keys, 1):
+    for key in keys:
         addresses.append(get_kernel(*key))
-        if progress is not None:
-            progress(done, len(keys), key)
+        report(key)
     return addresses
+
+
+def publish(key: Key) -> None:
+    """Put a kernel into the cache without loading it."""
+    entry = _entry_name(key)
+    if _read_entry(entry) is None:
+        _write_entry(entry, compile_object(key))
 
 
 def is_cached(name: str, params: Params) -> bool:

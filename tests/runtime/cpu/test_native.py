@@ -79,3 +79,19 @@ def undefined_symbols(elf: bytes) -> list[str]:
                 if section == 0:
                     out.append(elf[names + name : elf.index(b"\0", names + name)].decode())
     return [name for name in out if name != "_GLOBAL_OFFSET_TABLE_"]
+
+
+def test_several_processes_fill_the_cache(tmp_path) -> None:
+    script = (
+        "from cnncc.runtime.cpu import native\n"
+        "keys = [('executor_run', ()), ('executor_work', ())] * 2\n"
+        "from cnncc.runtime.cpu import compile_pool\n"
+        "compile_pool.KERNELS_PER_WORKER = 1\n"
+        "seen = []\n"
+        "addresses = native.warm(keys, lambda done, total, key: seen.append((done, total)), workers=2)\n"
+        "import sys\n"
+        "print(seen == [(1, 2), (2, 2)], all(addresses), 'numba' in sys.modules)\n"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "False"]

@@ -1,0 +1,73 @@
+"""Compiling many kernels at once: worker processes fill the kernel cache, as Numba compiles in one thread only.
+
+A worker is this module run as a program. It reads one kernel key a line as JSON, publishes the object in the cache,
+and answers one line for each. A worker that fails costs nothing but time: what is missing is compiled by the caller.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.native import Key
+
+KERNELS_PER_WORKER = 3  # fewer do not pay for starting a process (about 0.5 s)
+
+
+def fill_cache(keys: Sequence[Key], workers: int, compiled: Callable[[Key], None]) -> None:
+    """Compile keys in up to ``workers`` processes; ``compiled`` is called after each one, in no given order."""
+    workers = min(workers, len(keys) // KERNELS_PER_WORKER)
+    if workers < 2 or not sys.executable:
+        return
+    waiting: queue.SimpleQueue[Key] = queue.SimpleQueue()
+    for key in keys:
+        waiting.put(key)
+    lock = threading.Lock()
+
+    def report(key: Key) -> None:
+        with lock:
+            compiled(key)
+
+    feeders = [threading.Thread(target=_feed, args=(waiting, report), daemon=True) for _ in range(workers)]
+    for feeder in feeders:
+        feeder.start()
+    for feeder in feeders:
+        feeder.join()
+
+
+def _feed(waiting: "queue.SimpleQueue[Key]", compiled: Callable[[Key], None]) -> None:
+    """Hand keys to one worker until none is left or the worker stops answering."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, "-m", "cnncc.runtime.cpu.compile_pool"]
+    try:
+        worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
+        )
+    except OSError:
+        return
+    with worker:
+        try:
+            while True:
+                key = waiting.get_nowait()
+                worker.stdin.write(json.dumps(key) + "\n")
+                worker.stdin.flush()
+                if not worker.stdout.readline():
+                    return
+                compiled(key)
+        except (queue.Empty, OSError):
+            return
+
+
+def _work() -> None:
+    for line in sys.stdin:
+        name, params = json.loads(line)
+        native.publish((name, tuple((k, v) for k, v in params)))
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    _work()
