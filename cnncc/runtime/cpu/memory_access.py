@@ -64,6 +64,19 @@ load_i8, store_i8 = _signed(8)
 load_u32, load_u16, load_u8 = _unsigned(32), _unsigned(16), _unsigned(8)
 
 
+@intrinsic(prefer_literal=True)
+def load_words(typingctx, address, count):
+    """``count`` consecutive int64 as a tuple: a step's argument words."""
+    size = constant(count)
+    kind = types.UniTuple(types.int64, size)
+
+    def codegen(context, builder, sig, args):
+        places = (pointer(builder, builder.add(args[0], I64(8 * i)), I64) for i in range(size))
+        return context.make_tuple(builder, kind, [builder.load(place, align=8) for place in places])
+
+    return signature(kind, types.int64, count), codegen
+
+
 @intrinsic
 def word_float(typingctx, word):
     """The float32 whose bits are the low half of an argument word."""

@@ -166,33 +166,40 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import load_i64, outside, select, stack, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_fma, tile_fma_even, tile_load, tile_of_row, tile_store
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
     width, columns = 4 * lanes, 4 * lanes * vectors
-    first = len(OPERANDS)
-    word = {name: 8 * (first + i) for i, name in enumerate(DIMS)}
-    X_BLOCK, IN_D, OUT_H, K_D = word["x_block"], word["in_d"], word["out_h"], word["k_d"]
-    STRIDE, DILATION, PAD = word["stride_d"], word["dilation_d"], word["pad_d"]
+    word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
+    IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
+    K_D, K_H, K_W, STRIDE_D, STRIDE_H, STRIDE_W = (word[f"{n}_{axis}"] for n in ("k", "stride") for axis in "dhw")
+    DILATION_D, DILATION_H, DILATION_W, PAD_D, PAD_H, PAD_W = (
+        word[f"{n}_{axis}"] for n in ("dilation", "pad") for axis in "dhw"
+    )
+    X_BLOCK, X_IMAGE, CHANNELS, GROUPS = (word[n] for n in ("x_block", "x_image", "channels", "groups"))
+    OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
+    PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
+    A, B = word["a"], word["b"]
     pixel_bytes = 4 if form == "plain" else width
+    word_count, (X, W, BIAS, ADD, Y) = len(word), range(5)
     pointwise, plain = form == "pointwise", form == "plain"
     place_bytes, row_bytes = 24 * rows, 8 * rows
 
     @register_jitable
-    def locate(args, places, p, last):
+    def locate(words, places, p, last):
         """Where tap (0, 0, 0) of each pixel p .. p+rows-1 (held at ``last``) lies: (d, h, w) in x."""
-        out_h, out_w = load_i64(args + OUT_H), load_i64(args + OUT_H + 8)
+        out_h, out_w = words[OUT_H], words[OUT_W]
         for r in range(rows):
             q = min(p + r, last)
             w = q % out_w
             q = q // out_w
             h = q % out_h
             d = q // out_h
-            store_i64(places + 24 * r, d * load_i64(args + STRIDE) - load_i64(args + PAD))
-            store_i64(places + 24 * r + 8, h * load_i64(args + STRIDE + 8) - load_i64(args + PAD + 8))
-            store_i64(places + 24 * r + 16, w * load_i64(args + STRIDE + 16) - load_i64(args + PAD + 16))
+            store_i64(places + 24 * r, d * words[STRIDE_D] - words[PAD_D])
+            store_i64(places + 24 * r + 8, h * words[STRIDE_H] - words[PAD_H])
+            store_i64(places + 24 * r + 16, w * words[STRIDE_W] - words[PAD_W])
 
     @register_jitable
     def aim(rows_at, places, x, zeros, d, h, w, in_d, in_h, in_w):
@@ -204,12 +211,12 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             store_i64(rows_at + 8 * r, select(missing, zeros, x + ((z * in_h + y) * in_w + c) * pixel_bytes))
 
     @register_jitable
-    def multiply(acc, args, rows_at, places, zeros, x, w, n):
+    def multiply(acc, words, rows_at, places, zeros, x, w, n):
         """All taps of one block of ``n`` input channels (of one channel where x is plain)."""
-        in_d, in_h, in_w = load_i64(args + IN_D), load_i64(args + IN_D + 8), load_i64(args + IN_D + 16)
-        k_d, k_h, k_w = load_i64(args + K_D), load_i64(args + K_D + 8), load_i64(args + K_D + 16)
-        step_d, step_h = load_i64(args + DILATION), load_i64(args + DILATION + 8)
-        step_w, plane = load_i64(args + DILATION + 16), load_i64(args + X_BLOCK)
+        in_d, in_h, in_w = words[IN_D], words[IN_H], words[IN_W]
+        k_d, k_h, k_w = words[K_D], words[K_H], words[K_W]
+        step_d, step_h = words[DILATION_D], words[DILATION_H]
+        step_w, plane = words[DILATION_W], words[X_BLOCK]
         for d in range(k_d):
             for h in range(k_h):
                 for v in range(k_w):
@@ -232,17 +239,12 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             store_i64(rows_at + 8 * r, x + min(p + r, last) * width)
         return tile_fma(acc, rows_at, 4, w, columns, n, 1)
 
-    CHANNELS, OUT_BLOCKS, CHUNK = word["channels"], word["out_blocks"], word["chunk"]
-    A, B, X_IMAGE, GROUPS, TILES_ = word["a"], word["b"], word["x_image"], word["groups"], word["tiles"]
-    PIXEL_GROUPS, GROUP_PIXELS = word["pixel_groups"], word["group_pixels"]
-    OC_OUTER, IMAGES = word["oc_outer"], word["images"]
-
     @register_jitable
-    def task_of(args, task):
+    def task_of(words, task):
         """(image, group, tile of channels, group of pixels); the innermost is what the next task changes."""
-        pixel_groups, tiles = load_i64(args + PIXEL_GROUPS), load_i64(args + TILES_)
-        groups, images = load_i64(args + GROUPS), load_i64(args + IMAGES)
-        if load_i64(args + OC_OUTER) != 0:
+        pixel_groups, tiles = words[PIXEL_GROUPS], words[TILES_]
+        groups, images = words[GROUPS], words[IMAGES]
+        if words[OC_OUTER] != 0:
             part = task % pixel_groups
             task = task // pixel_groups
             image = task % images
@@ -255,41 +257,42 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         return task // pixel_groups, group, tile, task % pixel_groups
 
     @register_jitable
-    def reduce(acc, args, rows_at, places, zeros, x, w, begin, end, p, last):
+    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last):
         """Input blocks begin .. end-1 for the tile at pixel p."""
-        channels, x_block = load_i64(args + CHANNELS), load_i64(args + X_BLOCK)
-        taps = load_i64(args + K_D) * load_i64(args + K_D + 8) * load_i64(args + K_D + 16)
+        channels, x_block = words[CHANNELS], words[X_BLOCK]
+        taps = words[K_D] * words[K_H] * words[K_W]
         if not pointwise:
-            locate(args, places, p, last)
+            locate(words, places, p, last)
         for block in range(begin, end):
             n = min(lanes, channels - block * lanes)
             w_block = w + block * lanes * taps * columns
             if pointwise:
                 acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last)
             elif plain:
-                acc = multiply(acc, args, rows_at, places, zeros, x + block * lanes * x_block, w_block, n)
+                acc = multiply(acc, words, rows_at, places, zeros, x + block * lanes * x_block, w_block, n)
             else:
-                acc = multiply(acc, args, rows_at, places, zeros, x + block * x_block, w_block, n)
+                acc = multiply(acc, words, rows_at, places, zeros, x + block * x_block, w_block, n)
         return acc
 
     def conv_direct(args, begin, end):
+        words = load_words(args, word_count)
         zeros, rows_at, places = stack(64), stack(row_bytes), stack(place_bytes)
         store(zeros, splat(0.0, lanes))
-        channels, x_block = load_i64(args + CHANNELS), load_i64(args + X_BLOCK)
-        taps = load_i64(args + K_D) * load_i64(args + K_D + 8) * load_i64(args + K_D + 16)
-        pixels = load_i64(args + OUT_H - 8) * load_i64(args + OUT_H) * load_i64(args + OUT_H + 8)
+        channels, x_block = words[CHANNELS], words[X_BLOCK]
+        taps = words[K_D] * words[K_H] * words[K_W]
+        pixels = words[OUT_D] * words[OUT_H] * words[OUT_W]
         in_blocks = (channels + (lanes - 1)) // lanes
-        out_blocks, tiles, groups = load_i64(args + OUT_BLOCKS), load_i64(args + TILES_), load_i64(args + GROUPS)
-        chunk, group_pixels = load_i64(args + CHUNK), load_i64(args + GROUP_PIXELS)
-        a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
+        out_blocks, tiles, groups = words[OUT_BLOCKS], words[TILES_], words[GROUPS]
+        chunk, group_pixels = words[CHUNK], words[GROUP_PIXELS]
+        a, b = word_float(words[A]), word_float(words[B])
         plane = pixels * width
         for task in range(begin, end):
-            image, group, tile, part = task_of(args, task)
-            x = load_i64(args) + image * load_i64(args + X_IMAGE)
+            image, group, tile, part = task_of(words, task)
+            x = words[X] + image * words[X_IMAGE]
             x += group * x_block * (channels if plain else in_blocks)
             panel = group * tiles + tile
-            w = load_i64(args + 8) + panel * channels * taps * columns
-            bias = load_i64(args + 16) + panel * columns
+            w = words[W] + panel * channels * taps * columns
+            bias = words[BIAS] + panel * columns
             at = ((image * groups + group) * out_blocks + tile * vectors) * plane
             valid = out_blocks - tile * vectors
             start = part * group_pixels
@@ -299,12 +302,12 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                 until = min(block + chunk, in_blocks)
                 for p in range(start, stop, rows):
                     place = at + p * width
-                    y, add = load_i64(args + 32) + place, load_i64(args + 24) + place
+                    y, add = words[Y] + place, words[ADD] + place
                     if block == 0:
                         acc = tile_of_row(bias, width, rows, vectors, lanes)
                     else:
                         acc = tile_load(y, width, plane, stop - p, valid, rows, vectors, lanes)
-                    acc = reduce(acc, args, rows_at, places, zeros, x, w, block, until, p, stop - 1)
+                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1)
                     if until == in_blocks:
                         tile_finish(acc, y, width, plane, stop - p, valid, add, a, b)
                     else:
