@@ -204,9 +204,11 @@ def _prelude(block: Array) -> tuple[int, int, int, int]:
 
 
 def _version_problem(version: int, features: int, header: bytes) -> str:
-    writer = ""
-    with contextlib.suppress(PlanInvalid, RecursionError):  # whatever else a newer header holds
-        writer = f" by {parse_json(header)['producer']}"
+    producer = None
+    with contextlib.suppress(PlanInvalid):  # a newer header may hold anything
+        top = parse_json(header)
+        producer = top.get("producer") if isinstance(top, dict) else None
+    writer = f" by {producer}" if isinstance(producer, str) else ""
     if version < VERSION:
         return f"the plan was written{writer} in format version {version}, which is no longer read: compile it again"
     needs = f"in format version {version}" if version > VERSION else f"with the features {features:#x}"

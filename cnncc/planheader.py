@@ -133,10 +133,9 @@ def _type(value: Any, where: str) -> TensorType:
         type_ = parse_type(text) if len(text) <= MAX_TEXT else None
     except GraphError as error:
         _fail(f"{where}: {error}")
-    if type_ is None or type_.rank > MAX_RANK or _extent(type_.shape) > LARGEST or any(
-            isinstance(d, int) and d < 0 for d in type_.shape):
-        _fail(f"{where}: {_show(text)} is not a tensor type of at most {MAX_RANK} sizes, none negative, whose "
-              f"elements 64 bits can count")
+    if type_ is None or type_.rank > MAX_RANK or _extent(type_.shape) > LARGEST:
+        _fail(f"{where}: {_show(text)} is not a tensor type of at most {MAX_RANK} sizes whose elements 64 bits can "
+              f"count")
     return type_
 
 
@@ -154,14 +153,18 @@ def _step(value: Any, where: str) -> Step:
     fields = _object(value, where, ("name", "op", "attributes", "kernel", "params", "inputs", "outputs", "inplace",
                                     "reason"))
     inputs = _items(fields["inputs"], f"{where}.inputs", lambda v, w: None if v is None else _integer(v, w))
+    outputs = _items(fields["outputs"], f"{where}.outputs", _integer)
+    inplace = _items(fields["inplace"], f"{where}.inplace", _pair)
+    if any(source >= len(inputs) or target >= len(outputs) for source, target in inplace):
+        _fail(f"{where}.inplace must pair an input's place with an output's, not {_show(inplace)}")
     return Step(
         name=_text(fields["name"], f"{where}.name"),
         op=_op(fields, where),
         kernel=_text(fields["kernel"], f"{where}.kernel"),
         inputs=inputs,
-        outputs=_items(fields["outputs"], f"{where}.outputs", _integer),
+        outputs=outputs,
         params=_params(fields["params"], f"{where}.params"),
-        inplace=_items(fields["inplace"], f"{where}.inplace", _pair),
+        inplace=inplace,
         reason=_text(fields["reason"], f"{where}.reason"),
     )
 
