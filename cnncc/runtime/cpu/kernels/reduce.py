@@ -21,26 +21,26 @@ TASK_BYTES = 32 << 10
 
 @dataclass(frozen=True)
 class ReduceShape:
-    """The axes of a reduction, merged; ``inner`` is 0 where the last axis is reduced. Sizes in elements."""
+    """The axes of a reduction, merged; ``inner`` is None where the last axis is reduced. Sizes in elements."""
 
     kept: tuple[int, int]
     reduced: tuple[int, int]
-    inner: int = 0
+    inner: int | None = None
 
 
-def launch(shape: ReduceShape, kind: str, lanes: int, dtype: str = "f32") -> Launch:
-    """The step for a plain tensor."""
+def launch(shape: ReduceShape, kind: str, lanes: int, dtype: str = "f32", p: int = 1) -> Launch:
+    """The step for a plain tensor; ``p`` is the order of the norm lp."""
     item = SIZES[dtype]
-    width = max(1, shape.inner) * item
     (k0, k1), (r0, r1) = shape.kept, shape.reduced
-    size = k0 * r0 * k1 * r1 * width
-    vectors = ceil_div(shape.inner, lanes) if shape.inner else 1
-    wide = WIDE if shape.inner >= WIDE * lanes else 1
+    inner = 1 if shape.inner is None else shape.inner
+    width = inner * item
+    wide = WIDE if shape.inner is not None and inner >= WIDE * lanes else 1
     dims = (
-        k1, r0 * k1 * r1 * width, r1 * width, r0, r1, k1 * r1 * width, width, shape.inner, vectors, lanes * item, wide,
+        k1, r0 * k1 * r1 * width, r1 * width, r0, r1, k1 * r1 * width, width, inner, ceil_div(inner, lanes),
+        lanes * item, wide,
     )  # fmt: skip
-    form = "columns" if shape.inner else "rows"
-    return _launch(form, kind, lanes, dtype, dims, size, k0 * k1, size // max(1, r0 * r1))
+    form = "rows" if shape.inner is None else "columns"
+    return _launch(form, kind, lanes, dtype, dims, k0 * r0 * k1 * r1 * width, k0 * k1, k0 * k1 * width, p)
 
 
 def launch_blocked(shape: tuple[int, ...], kind: str, lanes: int, p: int = 1) -> Launch:
@@ -53,7 +53,7 @@ def launch_blocked(shape: tuple[int, ...], kind: str, lanes: int, p: int = 1) ->
     return _launch("columns", kind, lanes, "f32", dims, images * blocks * pixels * width, images, images * channels * 4, p)
 
 
-def _launch(form, kind, lanes, dtype, dims, size, rows, written, p=1) -> Launch:
+def _launch(form, kind, lanes, dtype, dims, size, rows, written, p) -> Launch:
     vectors, wide = dims[-3], dims[-1]
     tasks = rows * ceil_div(vectors, wide) if written else 0
     grain = max(1, min(TASK_BYTES * tasks // max(1, size), tasks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..lowering import Lowering
 from .conv import ConvLowering
 from .gemm import GemmLowering, MatMulLowering
+from .pool import POOLS
 
 __all__ = ["LOWERINGS"]
 
@@ -12,4 +13,5 @@ LOWERINGS: dict[str, Lowering] = {
     "Conv": ConvLowering(),
     "Gemm": GemmLowering(),
     "MatMul": MatMulLowering(),
+    **POOLS,
 }

@@ -1,0 +1,95 @@
+"""Pools over windows and over all pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ....ir import DType, Op, TensorType
+from ....ops.pool import Pool
+from ..kernel import Launch, ceil_div
+from ..kernels import pool, reduce
+from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
+from .layouts import expect_layouts, lift, preferred_layout
+
+__all__ = ["POOLS", "GlobalPoolLowering", "PoolLowering"]
+
+MAX_ORDER = 16  # of a norm, which is computed by so many products
+
+
+class PoolLowering(Lowering):
+    """MaxPool, AveragePool and LpPool: blocked where that is worth it, else plain one number at a time.
+
+    As in the reference, a NaN under the window is the maximum. (ONNX Runtime gives a NaN or the largest number behind it,
+    depending on where the NaN stands.)
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def choose(self, op: Op, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
+               lanes: int) -> Choice | Refusal:
+        x = inputs[0]
+        assert x is not None
+        if len(outputs) > 1:
+            return Refusal("the output Indices has no native kernel")
+        if x.type.rank > 5:
+            return Refusal(f"pools have at most 3 spatial axes, not {x.type.rank - 2}")
+        if getattr(op, "p", 1) > MAX_ORDER:
+            return Refusal(f"norms are native up to p = {MAX_ORDER}")
+        layout = preferred_layout(x, lanes)
+        return Choice(pool.KERNEL.name, inputs=(layout,), outputs=(layout,))
+
+    def launch(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
+               lanes: int) -> Launch:
+        x, y = inputs[0], outputs[0]
+        assert x is not None and isinstance(op, Pool)
+        expect_layouts(op, [x, y], [y.layout, y.layout])
+        g = op.windows(x.shape)
+        blocked = y.layout == BLOCKED
+        pads = (g.begin, g.end) if getattr(op, "count_include_pad", False) else ((0,) * len(g.begin),) * 2
+        images, channels = x.shape[:2]
+        shape = pool.PoolShape(
+            images * (ceil_div(channels, lanes) if blocked else channels), lift(x.shape[2:], 1), lift(g.counts, 1),
+            lift(g.kernel, 1), lift(g.strides, 1), lift(g.dilations, 1), lift(g.begin, 0),
+            (lift(pads[0], 0), lift(pads[1], 0)))
+        return pool.launch(shape, self.kind, lanes if blocked else 1, x.type.dtype.value, getattr(op, "p", 1))
+
+
+class GlobalPoolLowering(Lowering):
+    """The global pools: reductions of all pixels of a channel. The output is plain, whatever the input is."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def choose(self, op: Op, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
+               lanes: int) -> Choice | Refusal:
+        x = inputs[0]
+        assert x is not None
+        if x.type.dtype is not DType.F32:
+            return Refusal(f"only f32 is native, not {x.type.dtype.value}")
+        if getattr(op, "p", 1) > MAX_ORDER:
+            return Refusal(f"norms are native up to p = {MAX_ORDER}")
+        return Choice(reduce.KERNEL.name, inputs=(x.layout,), outputs=(PLAIN,))
+
+    def launch(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
+               lanes: int) -> Launch:
+        x = inputs[0]
+        assert x is not None
+        expect_layouts(op, [x, outputs[0]], [x.layout, PLAIN])
+        p: Any = getattr(op, "p", 1)
+        if x.layout == BLOCKED:
+            return reduce.launch_blocked(x.shape, self.kind, lanes, p)
+        shape = reduce.ReduceShape((1, math.prod(x.shape[:2])), (1, math.prod(x.shape[2:])))
+        return reduce.launch(shape, self.kind, lanes, p=p)
+
+
+POOLS: dict[str, Lowering] = {
+    "AveragePool": PoolLowering("mean"),
+    "GlobalAveragePool": GlobalPoolLowering("mean"),
+    "GlobalLpPool": GlobalPoolLowering("lp"),
+    "GlobalMaxPool": GlobalPoolLowering("max"),
+    "LpPool": PoolLowering("lp"),
+    "MaxPool": PoolLowering("max"),
+}
