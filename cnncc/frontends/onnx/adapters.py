@@ -194,7 +194,8 @@ def _fill(call: Call) -> None:
     value = np.asarray(call.attributes.pop("value", np.zeros(1, np.float32)))
     if value.size != 1:
         raise UnsupportedError(f"its attribute 'value' must hold one element, not {value.size}; export the model again")
-    call.attributes.update(value=value.item(), dtype=DType.of(value.dtype))
+    number = int(value.item()) if value.dtype == bool else value.item()
+    call.attributes.update(value=number, dtype=DType.of(value.dtype))
 
 
 def _resize_asymmetric(call: Call) -> None:

@@ -147,14 +147,20 @@ def make_operator(op_type: str, attributes: Mapping[str, Any], schema: onnx.defs
     """The operator. An attribute that it lacks as a field is left out where it has its default value, since that
     says nothing; otherwise it is an UnsupportedError."""
     hints = typing.get_type_hints(OPS[op_type])
-    fields = set(OPS[op_type].__dataclass_fields__)
+    fields = OPS[op_type].__dataclass_fields__
     kept: dict[str, Any] = {}
     for name, value in attributes.items():
         if name in fields:
-            kept[name] = _element_type(value, name) if _is_element_type(hints[name]) else value
+            if not _is_same_float(value, fields[name].default):
+                kept[name] = _element_type(value, name) if _is_element_type(hints[name]) else value
         elif schema is None or name not in schema.attributes or value != _default(schema, name):
             raise UnsupportedError(f"its attribute {name}={value!r} is not supported; export the model without it")
     return make_op(OPS, op_type, kept)
+
+
+def _is_same_float(value: Any, default: Any) -> bool:
+    """Whether a field's default is the number that the file holds in single precision."""
+    return isinstance(value, float) and isinstance(default, float) and bool(np.float32(value) == np.float32(default))
 
 
 def _default(schema: onnx.defs.OpSchema, name: str) -> Any:

@@ -139,11 +139,11 @@ def _opset(nodes: Sequence[onnx.NodeProto]) -> int:
 
 
 def _attributes(op_type: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields as ONNX attributes."""
+    """Fields as ONNX attributes; an empty list stands for the default."""
     if op_type == "ConstantOfShape":
         dtype: DType = fields.get("dtype", DType.F32)
         return {"value": _tensor(np.full(1, fields.get("value", 0), dtype.numpy), "value")}
-    return {name: _attribute(value) for name, value in fields.items() if value is not None}
+    return {name: _attribute(value) for name, value in fields.items() if value not in (None, ())}
 
 
 def _attribute(value: Any) -> Any:
