@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import ACTIVATIONS, Activation, DType, Op, Operand, TensorType
+from .dtypes import FLOATS, NUMERIC, SIGNED, check_dtype
 from .elementwise import broadcast_shapes
 
 __all__ = [
@@ -28,16 +29,14 @@ class ActivationOp(Op):
     """
 
     kind: ClassVar[str]
-    signed: ClassVar[bool] = False  # whether signed integers are taken as well
+    accepted: ClassVar[tuple[DType, ...]] = FLOATS
 
     def as_activation(self, *operands: Operand | None) -> Activation | None:
         """The operator as what another one may carry fused, or None where it is none for these operands."""
         return Activation(self.kind, tuple(getattr(self, name) for name in ACTIVATIONS[self.kind]))
 
     def infer(self, x: Operand, *others: Operand | None) -> tuple[TensorType, ...]:
-        signed = x.type.dtype in (DType.I8, DType.I16, DType.I32, DType.I64)
-        if not x.type.dtype.is_float and not (self.signed and signed):
-            raise OpError(f"{self.op_type}: the input must be floating point{' or signed' * self.signed}, not {x.type}")
+        check_dtype(self.op_type, "the input", x, self.accepted)
         return (x.type,)
 
     def reference(self, x: Array, *others: Array | None) -> tuple[Array, ...]:
@@ -52,7 +51,7 @@ class Relu(ActivationOp):
 
     since = 14
     kind = "relu"
-    signed = True
+    accepted = SIGNED
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,7 @@ class Clip(ActivationOp):
 
     since = 13
     operands = ("input", "min?", "max?")
+    accepted = NUMERIC
 
     def as_activation(self, *operands: Operand | None) -> Activation | None:
         """clip(min,max) for floating-point inputs whose bounds are known."""
@@ -164,12 +164,11 @@ class Clip(ActivationOp):
 
     def infer(self, x: Operand, low: Operand | None = None,  # type: ignore[override]  # its operands have names
               high: Operand | None = None) -> tuple[TensorType, ...]:
-        if x.type.dtype is DType.BOOL:
-            raise OpError(f"Clip: the input must be of numbers, not {x.type}")
+        (out,) = super().infer(x)
         for name, bound in (("min", low), ("max", high)):
             if bound is not None and (bound.type.dtype != x.type.dtype or bound.type.size != 1):
                 raise OpError(f"Clip: {name} must be one number of type {x.type.dtype.value}, not {bound.type}")
-        return (x.type,)
+        return (out,)
 
     def reference(self, x: Array, low: Array | None = None,  # type: ignore[override]
                   high: Array | None = None) -> tuple[Array, ...]:

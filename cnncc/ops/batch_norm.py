@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
+from .dtypes import FLOATS, check_dtype
 
 __all__ = ["BatchNormalization"]
 
@@ -34,13 +35,15 @@ class BatchNormalization(Op):
             raise OpError("BatchNormalization: training_mode=1 is not supported: export the model for inference")
 
     def infer(self, x: Operand, *parameters: Operand) -> tuple[TensorType, ...]:
-        if not x.type.dtype.is_float or not x.type.rank:
-            raise OpError(f"BatchNormalization: X must be floating-point [N, C, ...], not {x.type}")
+        if not x.type.rank:
+            raise OpError(f"BatchNormalization: X must be [N, C, ...], not {x.type}")
+        for name, operand in zip(self.operands, (x, *parameters), strict=True):
+            check_dtype("BatchNormalization", name, operand, FLOATS)
         channels: DimLike = x.type.shape[1] if x.type.rank > 1 else 1
         for name, p in zip(self.operands[1:], parameters, strict=True):
-            if not p.type.dtype.is_float or p.type.shape != (channels,):
-                raise OpError(f"BatchNormalization: {name} must be floating-point [{channels}], one number for each "
-                              f"channel of X {x.type}, not {p.type}")
+            if p.type.shape != (channels,):
+                raise OpError(f"BatchNormalization: {name} must be of shape [{channels}], one number for each channel "
+                              f"of X {x.type}, not {p.type}")
         return (x.type,)
 
     def reference(self, x: Array, *parameters: Array) -> tuple[Array, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DimLike, Op, Operand, TensorType
+from .sizes import shape_text
 from .spatial import Windows, check_windows, place_windows, taps
 
 __all__ = ["Conv"]
@@ -46,14 +47,14 @@ class Conv(Op):
         """The geometry for inputs of these shapes, defaults filled in. Raises OpError where they do not fit."""
         rank = len(x) - 2
         if rank < 1 or len(w) != rank + 2:
-            raise OpError(f"Conv: X must be [N, C, *spatial] and W of the same rank, not {_s(x)} and {_s(w)}")
+            raise OpError(f"Conv: X must be [N, C, *spatial] and W of the same rank, not {shape_text(x)} and {shape_text(w)}")
         kernel = tuple(d for d in w[2:] if isinstance(d, int))
         if len(kernel) != rank or not isinstance(w[0], int) or not isinstance(w[1], int):
-            raise OpError(f"Conv: the shape of W must be fixed, not {_s(w)}")
+            raise OpError(f"Conv: the shape of W must be fixed, not {shape_text(w)}")
         if self.kernel_shape and self.kernel_shape != kernel:
-            raise OpError(f"Conv: kernel_shape {_s(self.kernel_shape)} does not match W of shape {_s(w)}")
+            raise OpError(f"Conv: kernel_shape {shape_text(self.kernel_shape)} does not match W of shape {shape_text(w)}")
         if x[1] != w[1] * self.group or w[0] % self.group:
-            raise OpError(f"Conv: X {_s(x)} and W {_s(w)} do not fit with group {self.group}: X must have "
+            raise OpError(f"Conv: X {shape_text(x)} and W {shape_text(w)} do not fit with group {self.group}: X must have "
                           f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
         return place_windows("Conv", x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads,
                              auto_pad=self.auto_pad)
@@ -87,7 +88,3 @@ class Conv(Op):
         if r is not None:
             y = y + r
         return (y if self.activation is None else self.activation.apply(y),)
-
-
-def _s(shape: tuple[DimLike, ...]) -> str:
-    return f"[{','.join(map(str, shape))}]"

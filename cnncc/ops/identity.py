@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from .dtypes import FLOATS, check_dtype
 
 __all__ = ["Dropout", "Identity"]
 
@@ -48,8 +49,7 @@ class Dropout(Op):
               training_mode: Operand | None = None) -> tuple[TensorType, ...]:
         if training_mode is not None and (training_mode.value is None or np.any(training_mode.value)):
             raise OpError("Dropout: training_mode must be a constant false: export the model for inference")
-        if not data.type.dtype.is_float:
-            raise OpError(f"Dropout: data must be floating point, not {data.type}")
+        check_dtype("Dropout", "data", data, FLOATS)
         return data.type, TensorType(DType.BOOL, data.type.shape)
 
     def reference(self, data: Array, ratio: Array | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import Op, Operand, TensorType
+from .dtypes import FLOATS, check_dtype
 
 __all__ = ["LRN"]
 
@@ -32,8 +33,9 @@ class LRN(Op):
             raise OpError(f"LRN: size must be at least 1, not {self.size}")
 
     def infer(self, x: Operand) -> tuple[TensorType, ...]:
-        if not x.type.dtype.is_float or x.type.rank < 2:
-            raise OpError(f"LRN: X must be floating-point [N, C, *spatial], not {x.type}")
+        check_dtype("LRN", "X", x, FLOATS)
+        if x.type.rank < 2:
+            raise OpError(f"LRN: X must be [N, C, *spatial], not {x.type}")
         return (x.type,)
 
     def reference(self, x: Array) -> tuple[Array, ...]:

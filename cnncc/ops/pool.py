@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from .dtypes import FLOATS, check_dtype
 from .spatial import Windows, check_windows, place_windows, taps
 
 __all__ = ["POOLS", "AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GlobalPool", "LpPool",
@@ -46,7 +47,7 @@ class Pool(Op):
                              pads=self.pads, auto_pad=self.auto_pad, ceil_mode=self.ceil_mode)
 
     def infer(self, x: Operand) -> tuple[TensorType, ...]:
-        _check_input(self.op_type, x.type)
+        _check_input(self.op_type, x, FLOATS)
         return (TensorType(x.type.dtype, (*x.type.shape[:2], *self.windows(x.type.shape).output)),)
 
 
@@ -69,7 +70,7 @@ class MaxPool(Pool):
             raise OpError(f"MaxPool: storage_order must be 0 or 1, not {self.storage_order}")
 
     def infer(self, x: Operand) -> tuple[TensorType, ...]:
-        _check_input(self.op_type, x.type, (DType.I8, DType.U8))
+        _check_input(self.op_type, x, (*FLOATS, DType.I8, DType.U8))
         shape = (*x.type.shape[:2], *self.windows(x.type.shape).output)
         return TensorType(x.type.dtype, shape), TensorType(DType.I64, shape)
 
@@ -145,7 +146,7 @@ class GlobalPool(Op):
     """Base of the pools over all spatial axes: X [N, C, *spatial] -> Y [N, C, 1, ...]."""
 
     def infer(self, x: Operand) -> tuple[TensorType, ...]:
-        _check_input(self.op_type, x.type)
+        _check_input(self.op_type, x, FLOATS)
         return (TensorType(x.type.dtype, (*x.type.shape[:2], *(1,) * (x.type.rank - 2))),)
 
 
@@ -187,11 +188,10 @@ class GlobalLpPool(GlobalPool):
 POOLS = (AveragePool, GlobalAveragePool, GlobalLpPool, GlobalMaxPool, LpPool, MaxPool)
 
 
-def _check_input(op_type: str, x: TensorType, integers: tuple[DType, ...] = ()) -> None:
-    if x.rank < 3:
-        raise OpError(f"{op_type}: X must be [N, C, *spatial], not {x}")
-    if not x.dtype.is_float and x.dtype not in integers:
-        raise OpError(f"{op_type}: X must be {', '.join(['floating point', *(t.value for t in integers)])}, not {x}")
+def _check_input(op_type: str, x: Operand, accepted: tuple[DType, ...]) -> None:
+    check_dtype(op_type, "X", x, accepted)
+    if x.type.rank < 3:
+        raise OpError(f"{op_type}: X must be [N, C, *spatial], not {x.type}")
 
 
 def _check_p(op_type: str, p: int) -> None:

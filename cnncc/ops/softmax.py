@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OpError
 from ..ir import Op, Operand, TensorType
+from .dtypes import FLOATS, check_dtype
+from .sizes import resolve_axis
 
 __all__ = ["Hardmax", "LogSoftmax", "Softmax"]
 
@@ -26,10 +27,8 @@ class Softmax(Op):
     axis: int = -1
 
     def infer(self, x: Operand) -> tuple[TensorType, ...]:
-        if not x.type.dtype.is_float:
-            raise OpError(f"{self.op_type}: the input must be floating point, not {x.type}")
-        if not -x.type.rank <= self.axis < x.type.rank:
-            raise OpError(f"{self.op_type}: axis {self.axis} is not an axis of {x.type}, which has {x.type.rank}")
+        check_dtype(self.op_type, "the input", x, FLOATS)
+        resolve_axis(self.op_type, self.axis, x.type.rank)
         return (x.type,)
 
     def reference(self, x: Array) -> tuple[Array, ...]:

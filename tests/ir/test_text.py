@@ -124,7 +124,7 @@ def lines(*statements: str) -> str:
     (lines("%y = Relu(%x) {alpha=1.0} : f32[2,3]"), "line 2: Relu has no attribute 'alpha'; it has none"),
     (lines("%y = Elu(%x) {alpha=big} : f32[2,3]"), "line 2: 'big' is not the value of an attribute"),
     (lines("%y = Softmax(%x) {axis=7} : f32[2,3]"),
-     "line 2: Softmax: axis 7 is not an axis of f32[2,3], which has 2"),
+     "line 2: Softmax: axis 7 is outside [-2, 1], the axes of a tensor of rank 2"),
     (lines("return %y"), "line 2: %y is read before it is defined"),
     (lines("return y"), "line 2: expected an output '%y' at 'y'"),
     (lines("%c = const [1,2] : i64[3]"), "line 2: the constant %c is declared i64[3], but is int64[2]"),

@@ -134,9 +134,9 @@ def test_infer(op: Op, operands: list[str | None], types: str) -> None:
 
 
 @pytest.mark.parametrize(("make", "operands", "message"), [
-    (Elu, ["i32[5]"], "Elu: the input must be floating point, not i32[5]"),
-    (Relu, ["u8[5]"], "Relu: the input must be floating point or signed, not u8[5]"),
-    (Clip, ["bool[5]"], "Clip: the input must be of numbers, not bool[5]"),
+    (Elu, ["i32[5]"], "Elu: the input is i32[5], but must be of type f16 or f32 or f64; insert a Cast"),
+    (Relu, ["u8[5]"], "Relu: the input is u8[5], but must be of type f16 or f32 or f64 or i8 or i16 or i32 or i64"),
+    (Clip, ["bool[5]"], "Clip: the input is bool[5], but must be of type"),
     (Clip, ["f32[5]", "f64[]"], "Clip: min must be one number of type f32, not f64[]"),
     (Clip, ["f32[5]", None, "f32[2]"], "Clip: max must be one number of type f32, not f32[2]"),
     (PRelu, ["f32[2,3]", "f32[2]"], "PRelu: the shapes [2,3] and [2] do not broadcast"),

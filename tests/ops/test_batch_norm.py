@@ -62,9 +62,9 @@ def test_wrong_input() -> None:
     assert_refused(lambda: BatchNormalization(training_mode=True), [],
                    "BatchNormalization: training_mode=1 is not supported: export the model for inference")
     assert_refused(BatchNormalization, ["i32[1,3]", *["f32[3]"] * 4],
-                   "BatchNormalization: X must be floating-point [N, C, ...], not i32[1,3]")
+                   "BatchNormalization: X is i32[1,3], but must be of type f16 or f32 or f64")
     assert_refused(BatchNormalization, ["f32[1,3]", "f32[3]", "f32[3]", "f32[4]", "f32[3]"],
-                   "BatchNormalization: input_mean must be floating-point [3], one number for each channel of X "
-                   "f32[1,3], not f32[4]")
+                   "BatchNormalization: input_mean must be of shape [3], one number for each channel of X f32[1,3], "
+                   "not f32[4]")
     assert_refused(BatchNormalization, ["f32[1,3]", "f32[3]", "f32[3]", "f32[3]"],
                    "BatchNormalization lacks its input input_var")

@@ -75,14 +75,14 @@ def test_infer(op: Op, operands: list[str], types: str) -> None:
     (Gemm, ["f32[1,5]", "f32[5,3]", "f32[2,3]"], "Gemm: C f32[2,3] cannot be broadcast to [1,3]"),
     (Gemm, ["f32[1,5]", "f32[5,3]", "f32[1,1,3]"], "Gemm: C f32[1,1,3] cannot be broadcast to [1,3]"),
     (Gemm, ["f32[4,5]", "f64[5,3]"],
-     "Gemm: the inputs must have one floating-point type, not f32[4,5], f64[5,3]"),
+     "Gemm: all inputs must have one element type, not f32[4,5] and f64[5,3]; insert a Cast"),
     (Gemm, ["i32[4,5]", "i32[5,3]"],
-     "Gemm: the inputs must have one floating-point type, not i32[4,5], i32[5,3]"),
+     "Gemm: the input is i32[4,5], but must be of type f16 or f32 or f64; insert a Cast"),
     (Gemm, ["f32[4,5]"], "Gemm lacks its input B"),
     (MatMul, ["f32[4,5]", "f32[2,6,3]"], "MatMul: A f32[4,5] has 5 columns, but B f32[2,6,3] has 6 rows"),
     (MatMul, ["f32[2,4,5]", "f32[3,5,4]"], "MatMul: the shapes [2] and [3] do not broadcast"),
     (MatMul, ["f32[]", "f32[5]"], "MatMul: A and B must have an axis, not f32[] and f32[5]"),
-    (MatMul, ["f32[4,5]", "i32[5,3]"], "MatMul: A and B must have one type of numbers, not f32[4,5] and i32[5,3]"),
+    (MatMul, ["f32[4,5]", "i32[5,3]"], "MatMul: all inputs must have one element type, not f32[4,5] and i32[5,3]"),
 ])
 def test_wrong_input(make: Callable[[], Op], operands: list[str], message: str) -> None:
     assert_refused(make, operands, message)

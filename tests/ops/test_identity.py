@@ -47,4 +47,4 @@ def test_wrong_input() -> None:
     training = "Dropout: training_mode must be a constant false: export the model for inference"
     assert_refused(Dropout, ["f32[3]", None, operand("bool[]", True)], training)
     assert_refused(Dropout, ["f32[3]", None, "bool[]"], training)
-    assert_refused(Dropout, ["i32[3]"], "Dropout: data must be floating point, not i32[3]")
+    assert_refused(Dropout, ["i32[3]"], "Dropout: data is i32[3], but must be of type f16 or f32 or f64")

@@ -46,5 +46,5 @@ def test_infer() -> None:
 
 def test_wrong_input() -> None:
     assert_refused(lambda: LRN(size=0), ["f32[1,3,2,2]"], "LRN: size must be at least 1, not 0")
-    assert_refused(lambda: LRN(size=3), ["f32[3]"], "LRN: X must be floating-point [N, C, *spatial], not f32[3]")
-    assert_refused(lambda: LRN(size=3), ["i8[1,3]"], "LRN: X must be floating-point [N, C, *spatial], not i8[1,3]")
+    assert_refused(lambda: LRN(size=3), ["f32[3]"], "LRN: X must be [N, C, *spatial], not f32[3]")
+    assert_refused(lambda: LRN(size=3), ["i8[1,3]"], "LRN: X is i8[1,3], but must be of type f16 or f32 or f64")
