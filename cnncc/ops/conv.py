@@ -46,16 +46,17 @@ class Conv(Op):
     def windows(self, x: tuple[DimLike, ...], w: tuple[DimLike, ...]) -> Windows:
         """The geometry for inputs of these shapes, defaults filled in. Raises OpError where they do not fit."""
         rank = len(x) - 2
+        given = f"X {shape_text(x)} and W {shape_text(w)}"
         if rank < 1 or len(w) != rank + 2:
-            raise OpError(f"Conv: X must be [N, C, *spatial] and W of the same rank, not {shape_text(x)} and {shape_text(w)}")
+            raise OpError(f"Conv: X must be [N, C, *spatial] and W of the same rank, but there are {given}")
         kernel = tuple(d for d in w[2:] if isinstance(d, int))
         if len(kernel) != rank or not isinstance(w[0], int) or not isinstance(w[1], int):
             raise OpError(f"Conv: the shape of W must be fixed, not {shape_text(w)}")
         if self.kernel_shape and self.kernel_shape != kernel:
-            raise OpError(f"Conv: kernel_shape {shape_text(self.kernel_shape)} does not match W of shape {shape_text(w)}")
+            raise OpError(f"Conv: kernel_shape {shape_text(self.kernel_shape)} is not that of W {shape_text(w)}")
         if x[1] != w[1] * self.group or w[0] % self.group:
-            raise OpError(f"Conv: X {shape_text(x)} and W {shape_text(w)} do not fit with group {self.group}: X must have "
-                          f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
+            raise OpError(f"Conv: {given} do not fit with group {self.group}: X must have {w[1] * self.group} "
+                          f"channels, and W's first axis must be divisible by {self.group}")
         return place_windows("Conv", x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads,
                              auto_pad=self.auto_pad)
 
