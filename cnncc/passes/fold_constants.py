@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GraphError
+from ..errors import GraphError, OpError
 from ..ir import Graph, Node, Value
 
 __all__ = ["GROWTH_EACH", "GROWTH_SHARE", "GROWTH_TOTAL", "WEIGHTS_TOTAL", "fold_constants"]
 
 Array = np.ndarray[Any, Any]
 
-# Bytes by which one fold may make the model larger.
+# Bytes by which folding one node may make the model larger.
 GROWTH_EACH = 64 << 10
-# All of them together: so many bytes, and this share of the constants that the model came with.
+# All nodes of one run together: so many bytes, and this share of the constants that it found.
 GROWTH_TOTAL = 1 << 20
 GROWTH_SHARE = 1 / 16
 # Bytes of weights that may be written out from a compact form (see `_weights`).
@@ -38,7 +38,8 @@ def fold_constants(graph: Graph) -> bool:
 
     Folding never inflates a model: results may be larger than the constants they replace only within a budget, so a
     large Expand, Tile or ConstantOfShape stays. Excepted are the weights of Conv, Gemm and the like: kernels need them
-    as constants, and a model that stores them in a narrower type or as a fill value means the weights themselves.
+    as constants, and a model that stores them in a narrower type or as a fill value means the weights themselves. The
+    budget is one run's, so a pipeline runs this pass once, outside groups.
     """
     stored = sum(v.type.nbytes for v in graph.constants)
     budget = _Budget(GROWTH_TOTAL + int(stored * GROWTH_SHARE), WEIGHTS_TOTAL)
@@ -96,7 +97,7 @@ def _fold(graph: Graph, node: Node) -> None:
     try:
         with np.errstate(all="ignore"):
             results = node.op.reference(*(None if v is None else v.constant for v in node.inputs))
-    except (ArithmeticError, IndexError, ValueError) as error:
+    except (OpError, ArithmeticError, IndexError, ValueError) as error:
         raise GraphError(f"{node!r} cannot be computed from its constants ({error}): the model would fail whenever it "
                          "ran; correct it where it is made") from error
     for value, result in zip(node.outputs, results, strict=False):

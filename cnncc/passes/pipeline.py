@@ -54,7 +54,6 @@ _CLEAN: Pipeline = (
         eliminate_identities,
         simplify_reshapes,
         eliminate_common_subexpressions,
-        fold_constants,
     ),
 )
 
