@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -57,6 +58,12 @@ def _sum(x: Array, axes: Axes) -> Any:
     return np.sum(x, axes, keepdims=True)
 
 
+def _mean(x: Array, axes: Axes) -> Any:
+    """Half precision is added up in single precision, integers in double."""
+    total = np.sum(x, axes, np.promote_types(x.dtype, np.float32), keepdims=True)
+    return total / math.prod(x.shape[a] for a in axes)
+
+
 def _log_sum_exp(x: Array, axes: Axes) -> Any:
     """log(sum(e^x)), computed of x - max(x) so that no exponential overflows."""
     top = np.max(x, axes, keepdims=True, initial=-np.inf)
@@ -87,7 +94,7 @@ REDUCTIONS: tuple[type[Reduce], ...] = (
     _row("ReduceLogSum", 18, FLOATS, lambda x, axes: np.log(_sum(x, axes))),
     _row("ReduceLogSumExp", 18, FLOATS, _log_sum_exp),
     _row("ReduceMax", 20, _EXTREMA, lambda x, axes: np.max(x, axes, keepdims=True, initial=_least(x.dtype))),
-    _row("ReduceMean", 18, WIDE, lambda x, axes: np.mean(x, axes, keepdims=True)),
+    _row("ReduceMean", 18, WIDE, _mean),
     _row("ReduceMin", 20, _EXTREMA, lambda x, axes: np.min(x, axes, keepdims=True, initial=_greatest(x.dtype))),
     _row("ReduceProd", 18, WIDE, lambda x, axes: np.prod(x, axes, keepdims=True), shape_arithmetic=True),
     _row("ReduceSum", 13, WIDE, _sum, shape_arithmetic=True),

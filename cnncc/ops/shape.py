@@ -241,7 +241,7 @@ class ConstantOfShape(Op):
         return (TensorType(self.dtype, check_shape("ConstantOfShape", sizes)),)
 
     def reference(self, shape: Array) -> tuple[Array, ...]:
-        return (np.full(tuple(shape.tolist()), self.value, self.dtype.numpy),)
+        return (np.full(tuple(shape.reshape(-1).tolist()), self.value, self.dtype.numpy),)
 
 
 def _range_of(dtype: DType) -> tuple[int, int]:

@@ -84,17 +84,18 @@ def _position(size: DimLike, at: DimLike, low: DimLike, high: DimLike, *, assume
     back (front) of a symbolic axis is taken to be no less than low (no more than high)."""
     if isinstance(size, int) and isinstance(at, int) and isinstance(low, int) and isinstance(high, int):
         return min(max(at + size if at < 0 else at, low), high)
-    if isinstance(at, int) and abs(at) >= INT_MAX:
-        return high if at > 0 else low
+    if isinstance(at, int) and at >= INT_MAX:
+        return high
     negative = is_less(at, 0)
     if negative is not None:
         place = at + size if negative else at
         if is_less(place, high) is False:
             return high
-        if is_less(low, place) is False:
+        below = (isinstance(at, int) and at <= -INT_MAX) or is_less(low, place) is False
+        if below and is_less(high, low) is False:
             return low
-        if (((assume_low and negative) or is_less(place, low) is False)
-                and ((assume_high and not negative) or is_less(high, place) is False)):
+        if not below and (((assume_low and negative) or is_less(place, low) is False)
+                          and ((assume_high and not negative) or is_less(high, place) is False)):
             return place
     raise OpError(f"Slice: whether position {at} lies in an axis of size {size} depends on the symbolic dimensions; "
                   "fix them when compiling")
