@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
 from .dtypes import FLOATS, check_dtype
-from .spatial import Windows, check_windows, place_windows, taps
+from .spatial import Windows, check_windows, place_windows, taps, window_extent
 
 __all__ = ["POOLS", "AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "GlobalPool", "LpPool",
            "MaxPool", "Pool"]
@@ -23,8 +23,9 @@ Array = np.ndarray[Any, Any]
 class Pool(Op):
     """Base of the pools over windows: X [N, C, *spatial] -> Y [N, C, *counts].
 
-    A pad must be smaller than the kernel, as in onnxruntime: each window then reads the input, unless dilation makes it
-    step over. ceil_mode has its meaning with auto_pad=VALID too, as in onnxruntime and in onnx's shape inference.
+    A pad must be smaller than the window: each then reaches into the input, and reads it unless dilation makes it step
+    over (onnxruntime asks for a pad smaller than the kernel even when dilated). ceil_mode has its meaning with
+    auto_pad=VALID too, as in onnxruntime and in onnx's shape inference.
     """
 
     kernel_shape: tuple[int, ...]
@@ -37,9 +38,11 @@ class Pool(Op):
     def check(self) -> None:
         check_windows(self.op_type, auto_pad=self.auto_pad, pads=self.pads, strides=self.strides,
                       dilations=self.dilations, kernel=self.kernel_shape)
-        if self.auto_pad == "NOTSET" and any(p >= k for p, k in zip(self.pads, self.kernel_shape * 2, strict=False)):
-            raise OpError(f"{self.op_type}: pads {list(self.pads)} must be smaller than kernel_shape "
-                          f"{list(self.kernel_shape)}: pad the input by an operator of its own")
+        dilations = self.dilations or (1,) * len(self.kernel_shape)
+        extents = [window_extent(k, d) for k, d in zip(self.kernel_shape, dilations, strict=False)]
+        if any(pad >= extent for pad, extent in zip(self.pads, extents * 2, strict=False)):
+            raise OpError(f"{self.op_type}: pads {list(self.pads)} must be smaller than the window of {extents}: "
+                          "pad the input by an operator of its own")
 
     def windows(self, x: tuple[DimLike, ...]) -> Windows:
         """The geometry for an input of this shape, defaults filled in. Raises OpError where it does not fit."""
