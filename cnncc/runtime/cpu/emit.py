@@ -7,14 +7,14 @@ value is a vector of ``lanes`` elements or, with lanes 1, a scalar. f16 is compu
 
 from collections.abc import Callable, Sequence
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
 from cnncc.runtime.cpu.elements import SIZES, is_float
-from cnncc.runtime.cpu.simd import F16, F32, F64, I32, I64, emit_mask, pointer, splat_value
+from cnncc.runtime.cpu.simd import F16, F32, F64, I32, I64, Vec, emit_mask, pointer, splat_value
 
 Value = ir.Value
 _FLOATS = {"f16": F16, "f32": F32, "f64": F64}
@@ -55,6 +55,82 @@ def call(builder: ir.IRBuilder, name: str, *values: Value, fastmath: Sequence[st
     full = f"llvm.{name}.{f'v{lanes}' if lanes > 1 else ''}{letter}"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [v.type for v in values]), full)
     return builder.call(function, values, fastmath=fastmath)
+
+
+def extreme(builder: ir.IRBuilder, kind: str, dtype: str, a: Value, x: Value) -> Value:
+    """The ``max`` or ``min`` of two; NaN if one is NaN. Of zeros of both signs either is given."""
+    symbol = ">" if kind == "max" else "<"
+    if not is_float(dtype):
+        return builder.select(compare(builder, symbol, dtype, a, x), a, x)
+    if binding.llvm_version_info >= (18, 0, 0):
+        return call(builder, f"{kind}imum", a, x, fastmath=("nsz",))
+    # Older ones lack it on some machines. The comparison is false where x is NaN, which then wins.
+    found = builder.select(builder.fcmp_ordered(symbol, a, x), a, x)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, found)
+
+
+def compare(builder: ir.IRBuilder, symbol: str, dtype: str, a: Value, x: Value) -> Value:
+    """A mask; false where one is NaN, except for ``!=``."""
+    if is_float(dtype):
+        return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, a, x)
+    unsigned = dtype.startswith(("u", "b"))
+    return (builder.icmp_unsigned if unsigned else builder.icmp_signed)(symbol, a, x)
+
+
+def absolute(builder: ir.IRBuilder, dtype: str, x: Value) -> Value:
+    if is_float(dtype):
+        return call(builder, "fabs", x)
+    if dtype.startswith("u"):
+        return x
+    negative = builder.neg(x)
+    return builder.select(builder.icmp_signed(">", negative, x), negative, x)
+
+
+def convert(builder: ir.IRBuilder, value: Value, source: str, target: str, lanes: int) -> Value:
+    """A value of the type ``source`` as one of ``target``: integers keep their low bits, and what is not 0 is true.
+
+    Floats lose their fraction in integers; out of range (undefined in ONNX) gives the nearest of 32 or 64 bits, of
+    which narrower types keep the low ones, and NaN gives 0.
+    """
+    old, new = value.type, value_type(target, lanes)
+    if source == target:
+        return value
+    if target == "bool":
+        return builder.zext(compare(builder, "!=", source, value, number(source, lanes, 0)), new)
+    if is_float(source) and is_float(target):
+        if target == "f16":
+            value = builder.fptrunc(value, stored_type("f16", lanes))
+            return builder.fpext(value, new)
+        return builder.fpext(value, new) if target == "f64" else value if old == new else builder.fptrunc(value, new)
+    if is_float(target):
+        return (builder.uitofp if source.startswith(("u", "b")) else builder.sitofp)(value, new)
+    if is_float(source):
+        value = _to_integer(builder, value, target, lanes)
+        return builder.trunc(value, new) if value.type != new else value
+    if SIZES[source] == SIZES[target]:
+        return value
+    if SIZES[source] > SIZES[target]:
+        return builder.trunc(value, new)
+    return (builder.zext if source.startswith(("u", "b")) else builder.sext)(value, new)
+
+
+def _to_integer(builder: ir.IRBuilder, value: Value, target: str, lanes: int) -> Value:
+    wide = "i32" if SIZES[target] < 4 or target == "i32" else "i64"
+    kind = value_type(wide, lanes)
+    way = "fptoui" if target == "u64" else "fptosi"
+    element, _ = element_of(value.type)
+    letter = "f32" if element == F32 else "f64"
+    shape = f"v{lanes}" if lanes > 1 else ""
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [value.type]), f"llvm.{way}.sat.{shape}{wide}.{shape}{letter}"
+    )
+    return builder.call(function, [value])
+
+
+def compiled(context, builder: ir.IRBuilder, function: Callable, *values: Value) -> Value:
+    """A function written for Numba (say of vmath) of float32 vectors and, behind them, float32 scalars."""
+    kinds = [Vec(v.type.count) if isinstance(v.type, ir.VectorType) else types.float32 for v in values]
+    return context.compile_internal(builder, function, signature(kinds[0], *kinds), list(values))
 
 
 def loop(builder: ir.IRBuilder, start: Value, stop: Value, step: Value | int, values: Sequence[Value],
@@ -104,7 +180,8 @@ def load(builder: ir.IRBuilder, address: Value, dtype: str, lanes: int, mask: Va
     return builder.fpext(value, value_type(dtype, lanes)) if dtype == "f16" else value
 
 
-def store(builder: ir.IRBuilder, address: Value, value: Value, dtype: str, lanes: int, mask: Value | None = None) -> None:
+def store(builder: ir.IRBuilder, address: Value, value: Value, dtype: str, lanes: int,
+          mask: Value | None = None) -> None:
     """Write ``value``; memory of lanes outside the mask is not touched."""
     kind = stored_type(dtype, lanes)
     if dtype == "f16":

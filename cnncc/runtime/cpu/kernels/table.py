@@ -5,6 +5,7 @@ from cnncc.runtime.cpu.kernels import conv_depthwise
 from cnncc.runtime.cpu.kernels import conv_direct
 from cnncc.runtime.cpu.kernels import conv_winograd
 from cnncc.runtime.cpu.kernels import conv_grouped
+from cnncc.runtime.cpu.kernels import elementwise
 from cnncc.runtime.cpu.kernels import gemm
 from cnncc.runtime.cpu.kernels import pool
 from cnncc.runtime.cpu.kernels import reduce
@@ -17,6 +18,7 @@ _ALL = (
     conv_direct.KERNEL,
     conv_winograd.KERNEL,
     conv_grouped.KERNEL,
+    elementwise.KERNEL,
     gemm.KERNEL,
     pool.KERNEL,
     reduce.KERNEL,
