@@ -17,6 +17,7 @@ from .sizes import ShapeArithmetic, agree, check_shape, known_sizes, may_be_equa
 __all__ = ["Concat", "Split", "Tile"]
 
 Array = np.ndarray[Any, Any]
+MAX_PARTS = 1 << 16  # of a Split whose sizes are not given: its types are listed one by one
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Split(ShapeArithmetic):
             return sizes
         if self.num_outputs < 1:
             raise OpError("Split: how many outputs there are must be given, by the input split or by num_outputs")
+        if self.num_outputs > MAX_PARTS:
+            raise OpError(f"Split: at most {MAX_PARTS} parts are supported, not {self.num_outputs}")
         part = (size + (self.num_outputs - 1)) // self.num_outputs
         last = size - part * (self.num_outputs - 1)
         if isinstance(last, int) and last < 0:
