@@ -28,7 +28,7 @@ DIMS = (
     "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
-TASK_FLOPS = 4e6
+TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
 TILES = {
     16: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (8, 3): 1.0, (12, 2): 0.98, (10, 2): 0.97, (12, 1): 0.85},
@@ -102,7 +102,7 @@ def launch(
     x_image = x_block * (shape.channels if plain_input else groups * in_blocks)
     y_bytes = shape.images * groups * blocks * shape.pixels * width
     w_bytes = groups * tiles * channels * shape.taps * vectors * width
-    group_pixels = _group_pixels(shape, rows, vectors * lanes)
+    group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles)
     pixel_groups = ceil_div(shape.pixels, group_pixels)
     panel = channels * shape.taps * vectors * width
     chunk = in_blocks if plain_input or group_pixels <= rows else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
@@ -124,11 +124,15 @@ def launch(
     return Launch(KERNEL, params, dims, tasks, reads=reads, writes={"y": (0, y_bytes)})
 
 
-def _group_pixels(shape: ConvShape, rows: int, columns: int) -> int:
-    """Pixels of a task: enough work to be worth claiming and to read the weights for, a multiple of ``rows``."""
+def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int) -> int:
+    """Pixels of a task: enough work to be worth claiming and to read the weights for, a multiple of ``rows``.
+
+    Smaller, down to 48 pixels, where that leaves fewer than MANY_TASKS; down to two tiles where fewer than FEW_TASKS.
+    """
     flops = 2 * columns * shape.taps * shape.channels // shape.groups
-    wanted = min(192, max(48, round(TASK_FLOPS / flops)))
-    return ceil_div(wanted, rows) * rows
+    many, few = (ceil_div(shape.pixels, ceil_div(tasks, panels)) for tasks in (MANY_TASKS, FEW_TASKS))
+    wanted = min(192, max(48, min(many, round(TASK_FLOPS / flops))))
+    return ceil_div(min(wanted, max(2 * rows, few)), rows) * rows
 
 
 def _beyond_cache(size: int) -> int:
