@@ -37,7 +37,8 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _softplus(x: Array) -> Array:
-    return np.asarray(np.logaddexp(x.dtype.type(0), x))
+    with np.errstate(invalid="ignore"):  # NumPy flags a NaN that passes through
+        return np.asarray(np.logaddexp(x.dtype.type(0), x))
 
 
 def _expm1(x: Array) -> Array:
