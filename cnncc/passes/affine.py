@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ..ir import Graph, Node, Op, Value
-from ..ops.conv import Conv
 from .matching import channel_vector, constant_of, is_private, renew_constant
 
 __all__ = ["fold_affine"]
@@ -32,6 +31,8 @@ def fold_affine(graph: Graph, node: Node, source: Value, scale: Array, shift: Ar
     anchor = source.producer
     if (anchor is None or anchor.op.op_type not in _FOLDS or len(anchor.outputs) != 1 or len(node.outputs) != 1
             or node.output.type != source.type or not is_private(graph, source)):
+        return False
+    if any(getattr(n.op, "activation", None) is not None for n in (anchor, node)):  # not linear in the weights
         return False
     with np.errstate(all="ignore"):
         folded = _FOLDS[anchor.op.op_type](anchor, scale, shift)
@@ -53,13 +54,12 @@ def fold_affine(graph: Graph, node: Node, source: Value, scale: Array, shift: Ar
 
 def _conv(node: Node, scale: Array, shift: Array) -> Weights | None:
     """W [OC, C/group, *kernel] is scaled along its first axis."""
-    op, (w, b, r) = node.op, _operands(node, 1, 2, 3)
-    assert isinstance(op, Conv)
+    w, b, r = _operands(node, 1, 2, 3)
     weights, bias = constant_of(w), _bias(b, len(scale))
-    if weights is None or bias is None or r is not None or op.activation is not None:
+    if weights is None or bias is None or r is not None:
         return None
     along = scale.reshape(-1, *(1,) * (weights.ndim - 1))
-    return op, {1: weights * along, 2: bias * scale + shift}
+    return node.op, {1: weights * along, 2: bias * scale + shift}
 
 
 def _gemm(node: Node, scale: Array, shift: Array) -> Weights | None:
@@ -67,7 +67,7 @@ def _gemm(node: Node, scale: Array, shift: Array) -> Weights | None:
     op: Any = node.op
     b, c = _operands(node, 1, 2)
     weights = constant_of(b)
-    if weights is None or op.activation is not None:
+    if weights is None:
         return None
     bias: Array | None = np.zeros(len(scale))
     if c is not None:
@@ -82,7 +82,7 @@ def _gemm(node: Node, scale: Array, shift: Array) -> Weights | None:
 def _batch_norm(node: Node, scale: Array, shift: Array) -> Weights | None:
     """Y = (X - mean) / sqrt(var + epsilon) * gamma + B, with gamma and B scaled."""
     gamma, bias = (constant_of(v) for v in _operands(node, 1, 2))
-    if gamma is None or bias is None or getattr(node.op, "activation", None) is not None:
+    if gamma is None or bias is None:
         return None
     return node.op, {1: gamma * scale, 2: bias * scale + shift}
 

@@ -46,15 +46,14 @@ def _padded(node: Node, pad: Node) -> Op | None:
     amounts, op, source = _spatial_pads(pad), _without_auto_pad(node.op), pad.inputs[0]
     if amounts is None or op is None or source is None:
         return None
-    own = op.pads or (0,) * len(amounts)
-    total = tuple(p + q for p, q in zip(own, amounts, strict=True))
-    changes = _ACCEPTS[op.op_type](op, source, _fill(pad), any(own), total)
+    changes = _ACCEPTS[op.op_type](op, source, _fill(pad))
     if changes is None:
         return None
+    total = tuple(p + q for p, q in zip(op.pads or (0,) * len(amounts), amounts, strict=True))
     try:
         padded: Op = dataclasses.replace(op, pads=total, **changes)
         types = padded.infer(source.operand, *(None if v is None else v.operand for v in node.inputs[1:]))
-    except OpError:
+    except OpError:  # the pads are as wide as the window
         return None
     return padded if types[0] == node.output.type else None
 
@@ -93,32 +92,28 @@ def _without_auto_pad(op: Any) -> Any:
     return op if op.auto_pad == "NOTSET" else None
 
 
-def _conv(op: Any, source: Value, fill: float | None, has_pads: bool, total: tuple[int, ...]) -> dict[str, Any] | None:
+def _conv(op: Any, source: Value, fill: float | None) -> dict[str, Any] | None:
     return {} if fill == 0 else None
 
 
-def _average_pool(op: Any, source: Value, fill: float | None, has_pads: bool,
-                  total: tuple[int, ...]) -> dict[str, Any] | None:
+def _average_pool(op: Any, source: Value, fill: float | None) -> dict[str, Any] | None:
     # With ceil_mode the windows that hang over the end are counted against the padded size, which changes.
-    if fill != 0 or op.ceil_mode or (has_pads and not op.count_include_pad) or not _fits_kernel(op, total):
+    if fill != 0 or op.ceil_mode or (any(op.pads) and not op.count_include_pad):
         return None
     return {"count_include_pad": True}
 
 
-def _max_pool(op: Any, source: Value, fill: float | None, has_pads: bool,
-              total: tuple[int, ...]) -> dict[str, Any] | None:
-    if op.ceil_mode or not _fits_kernel(op, total):
+def _max_pool(op: Any, source: Value, fill: float | None) -> dict[str, Any] | None:
+    # With ceil_mode the last window may start in the padding, which would then no longer be input.
+    if op.ceil_mode:
         return None
-    # Without dilation, and with fewer pads than the window is long, each window reads an element of the input.
+    # A pool's pads are smaller than its window, so that without dilation each window reads an element of the input.
     harmless = fill == 0 and all(d == 1 for d in op.dilations) and _is_non_negative(source)
     return {} if fill == -math.inf or harmless else None
 
 
+# What else changes in each operator that takes the pads over; None where it cannot.
 _ACCEPTS = {"AveragePool": _average_pool, "Conv": _conv, "MaxPool": _max_pool}
-
-
-def _fits_kernel(op: Any, pads: tuple[int, ...]) -> bool:
-    return all(p < k for p, k in zip(pads, op.kernel_shape * 2, strict=True))
 
 
 _NON_NEGATIVE = ("relu", "sigmoid", "hard_sigmoid", "softplus")

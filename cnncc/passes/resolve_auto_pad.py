@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..errors import OpError
 from ..ir import Graph, Node, Op
 from ..ops.conv import Conv
 from ..ops.pool import Pool
@@ -34,7 +33,4 @@ def _resolved(node: Node) -> Op | None:
         return None
     geometry = op.windows(shapes[0], shapes[1]) if isinstance(op, Conv) else op.windows(shapes[0])
     pads = (*geometry.begin, *geometry.end)
-    try:
-        return dataclasses.replace(op, auto_pad="NOTSET", pads=pads if any(pads) else ())
-    except OpError:  # explicit pads of a pool must be smaller than its kernel, however dilated that is
-        return None
+    return dataclasses.replace(op, auto_pad="NOTSET", pads=pads if any(pads) else ())

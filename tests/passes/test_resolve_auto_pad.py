@@ -40,6 +40,8 @@ def test_explicit_pads_stay():
     check_stays(resolve_auto_pad, net(" {pads=[1,0,1,1]}", "f32[1,4,5,6]"))
 
 
-def test_pads_that_a_dilated_pool_may_not_have_stay():
-    check_stays(resolve_auto_pad, net(' {kernel_shape=[2,2], auto_pad="SAME_UPPER", dilations=[4,4]}', "f32[1,2,5,6]",
-                                      operator="MaxPool(%x)"))
+def test_dilated_pool():
+    operator, result = "MaxPool(%x)", "f32[1,2,5,6]"
+    check_rewrite(resolve_auto_pad,
+                  net(' {kernel_shape=[2,2], auto_pad="SAME_UPPER", dilations=[4,4]}', result, operator=operator),
+                  net(" {kernel_shape=[2,2], dilations=[4,4], pads=[2,2,2,2]}", result, operator=operator))
