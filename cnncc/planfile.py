@@ -3,7 +3,7 @@
 Damage is told from error. Bytes that were altered, cut or appended give PlanCorrupt, whichever bit it is: the prelude,
 the header and the weights have a CRC-32 each, and what lies between them must be zero. Bytes that are as they were
 written but contradict themselves give PlanInvalid. CRC-32 runs at memory speed in zlib (2.5 GB/s where SHA-256 does
-1.7 with and 0.4 without its own instructions) and finds every error of up to 32 bits in a row; it is no protection from
+1.7 with and 0.5 without its own instructions) and finds every error of up to 32 bits in a row; it is no protection from
 an attacker, and none is needed: what a plan says is checked, not trusted.
 """
 

@@ -23,6 +23,7 @@ T = TypeVar("T")
 LARGEST = 2**63 - 1  # of any integer in a header
 MAX_TEXT = 2000      # characters of a type
 MAX_RANK = 32
+TARGETS = ("cpu",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def format_header(header: Header) -> bytes:
         "name": plan.name, "target": plan.target, "lanes": plan.lanes, "producer": plan.producer,
         "buffers": [[b.name, str(b.type), b.layout] for b in plan.buffers],
         "steps": [{"name": s.name, "op": s.op.op_type, "attributes": format_op(s.op)[2:-1], "kernel": s.kernel,
-                   "params": dict(s.params), "inputs": s.inputs, "outputs": s.outputs, "inplace": s.inplace,
-                   "reason": s.reason} for s in plan.steps],
+                   "params": dict(sorted(s.params.items())), "inputs": s.inputs, "outputs": s.outputs,
+                   "inplace": s.inplace, "reason": s.reason} for s in plan.steps],
         "inputs": [[p.name, p.buffer] for p in plan.inputs],
         "outputs": [[p.name, p.buffer] for p in plan.outputs],
         "weights": [{"buffer": w.buffer, "dtype": w.dtype.value, "shape": w.shape, "offset": w.offset,
@@ -82,6 +83,8 @@ def parse_header(data: bytes) -> Header:
         arena=None if top["arena"] is None else _arena(top["arena"], "arena"),
         producer=_text(top["producer"], "producer"),
     )
+    if plan.target not in TARGETS:
+        _fail(f"target must be one of {', '.join(TARGETS)}, not {_show(plan.target)}")
     weights = _items(top["weights"], "weights", _weight)
     numbers = [w.buffer for w in weights] + list(plan.arena.offsets if plan.arena else ())
     bad = next((n for n in numbers if n >= len(buffers)), None)
