@@ -95,6 +95,7 @@ class Tanh(ActivationOp):
     """ONNX Tanh-13."""
 
     since = 13
+    operands = ("input",)
     kind = "tanh"
 
 
@@ -259,6 +260,7 @@ class Softsign(ActivationOp):
     """ONNX Softsign-22: x / (1 + abs(x))."""
 
     since = 22
+    operands = ("input",)
 
     def as_activation(self, *operands: Operand | None) -> Activation | None:
         return None

@@ -21,6 +21,7 @@ class Identity(Op):
     """ONNX Identity-25, of tensors of any type."""
 
     since = 25
+    operands = ("input",)
     shape_arithmetic = True
     alias = True
 
