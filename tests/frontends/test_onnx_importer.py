@@ -249,6 +249,15 @@ def test_functions_are_inlined() -> None:
     assert_equal(run_graph(graph, feeds), run_onnxruntime(model, feeds))
 
 
+def test_recursive_functions_are_refused() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 13, "own" : 1]> net (float[2] x) => (float[2] y) { y = own.f(x) }
+        <domain: "own", opset_import: ["" : 13, "own" : 1]> f (a) => (c) { c = own.f(a) }
+    """)
+    with pytest.raises(ModelError, match="functions that the model defines are not valid"):
+        import_model(model)
+
+
 # -- the report ------------------------------------------------------------------------------------------------------
 
 def test_everything_unsupported_is_reported_at_once() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
-from cnncc.errors import ModelError
+from cnncc.errors import CnnccError, ModelError
 from cnncc.frontends import load_graph
 from cnncc.frontends.onnx import import_model
+from cnncc.ir import verify
 
 from .models import model_of
 
@@ -56,6 +58,35 @@ def test_every_truncation_is_an_error(tmp_path: Path) -> None:
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         refused(path)
+
+
+def test_names_that_are_not_text() -> None:
+    """Every name of one letter is damaged in turn."""
+    model = model_of("n (float[Q] x) => (float[Q] y) { y = Clip(x, w) }", w=np.zeros((), np.float32))
+    whole = model.SerializeToString()
+    for old, new in ((b"n", b"\xff"), (b"x", b"\xff"), (b"y", b"\xff"), (b"w", b"\xff"), (b"Q", b"\xff"),
+                     (b"Clip", b"Cl\xffp")):
+        assert old in whole
+        with pytest.raises(ModelError, match="not valid UTF-8"):
+            import_model(whole.replace(old, new))
+
+
+def test_damaged_bytes_never_escape_as_other_errors() -> None:
+    """Random changes of a small model: it is imported, or refused by one of cnncc's errors."""
+    whole = model_of("""net (float[N,3,8,8] x) => (float[N,4,4,4] y) {
+        c = Conv<pads = [1,1,1,1]> (x, w) r = Relu(c) s = Shape(r) p = MaxPool<kernel_shape = [2,2], strides = [2,2]>(r)
+        y = Reshape(p, t) }""", w=np.zeros((4, 3, 3, 3), np.float32), t=np.array([-1, 4, 4, 4])).SerializeToString()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(1500):
+        data = np.frombuffer(whole, np.uint8).copy()
+        where = rng.integers(0, len(data), rng.integers(1, 4))
+        data[where] = rng.integers(0, 256, len(where))
+        try:
+            verify(import_model(data.tobytes()))
+        except CnnccError:
+            refused += 1
+    assert refused > 500
 
 
 def test_missing_directory_and_unreadable(tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ def _inline_functions(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], dic
         bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
         bare.graph.CopyFrom(onnx.GraphProto(name=model.graph.name, node=model.graph.node, input=model.graph.input,
                                             output=model.graph.output))
-        model = onnx.inliner.inline_local_functions(bare)
+        try:
+            model = onnx.inliner.inline_local_functions(bare)
+        except (onnx.checker.ValidationError, RuntimeError) as error:
+            raise ModelError(f"the functions that the model defines are not valid: {error}") from None
     return list(model.graph.node), {normal_domain(entry.domain): entry.version for entry in model.opset_import}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -45,6 +46,8 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.Model
     else:
         raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     _check_versions(model, label)
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise ModelError(f"{label} has names that are not valid UTF-8; export or download it again")
     return model, label, folder
 
 
@@ -79,6 +82,21 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
 def _is_text(head: bytes) -> bool:
     """No control characters: a model has some in its first bytes, since field and length bytes are small numbers."""
     return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[object]:
+    """All names in the model. Protobuf gives bytes, not str, for one that is not UTF-8."""
+    graph = model.graph
+    yield graph.name
+    yield from (entry.domain for entry in model.opset_import)
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _check_versions(model: onnx.ModelProto, label: str) -> None:

@@ -110,6 +110,8 @@ def _read_external(tensor: onnx.TensorProto, type_: TensorType, what: str, folde
 
 def _inside(location: str, what: str, folder: Path) -> Path:
     """The regular file at `location` below `folder`. Links are followed first, then the place is judged."""
+    if not isinstance(location, str):
+        raise ModelError(f"{what} has its external data at {location!r}, which is not valid UTF-8; the file is damaged")
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     outside = ModelError(f"{what} has its external data at '{location}', which is not inside the model's folder; only "
                          "files below that folder are read")
