@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -164,7 +165,7 @@ def ranges_of(nodes: Nodes) -> list[LiveRange]:
 
 
 @pytest.mark.parametrize("network", [chain, residual, inception, dense, u_net])
-def test_networks_stay_within_5_percent_of_the_bound(network) -> None:
+def test_networks_stay_within_5_percent_of_the_bound(network: Callable[[random.Random], Nodes]) -> None:
     for seed in range(25):
         ranges = ranges_of(network(random.Random(seed)))
         placement = plan_memory(ranges)
