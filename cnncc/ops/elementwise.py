@@ -66,9 +66,12 @@ class Elementwise(Op):
         on_sizes = type(self).on_sizes
         if on_sizes is None:
             raise OpError(f"{self.op_type} cannot be computed on symbolic sizes")
-        result = np.asarray(np.frompyfunc(on_sizes, len(arrays), 1)(*(a.astype(object) for a in arrays)), object)
-        if any(r is None for r in result.ravel()):
-            raise OpError(f"{self.op_type} of symbolic sizes depends on what they are")
+        operands = np.broadcast_arrays(*(a.astype(object) for a in arrays))
+        result = np.empty(operands[0].shape, object)
+        for at in np.ndindex(result.shape):
+            result[at] = on_sizes(*(a[at] for a in operands))
+            if result[at] is None:
+                raise OpError(f"{self.op_type} of symbolic sizes depends on what they are")
         return result.astype(bool) if self.gives is DType.BOOL else result
 
     def known(self, *operands: Operand | None) -> tuple[Array, ...] | None:
