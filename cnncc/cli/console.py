@@ -61,10 +61,10 @@ def human_bytes(count: int) -> str:
     """`count` bytes for a person: 512 B, 12.3 KB, 9.63 MB (powers of 1000)."""
     value, unit = float(count), "B"
     for larger in ("KB", "MB", "GB"):
-        if value < 1000:
+        if value < 999.5:  # below what three digits would round to 1000
             break
         value, unit = value / 1000, larger
-    return f"{count} B" if unit == "B" else f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
 
 
 class Reporter:
