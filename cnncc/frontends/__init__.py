@@ -10,14 +10,18 @@ from ..errors import ModelError
 from ..ir import Dim, Graph
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import onnx
 
 __all__ = ["load_graph"]
 
 
 def load_graph(source: str | Path | bytes | onnx.ModelProto, *,
-               shapes: Mapping[str, Sequence[int | str | Dim]] | None = None) -> Graph:
-    """The graph of a network: an `.onnx` file by path, its bytes, or an onnx.ModelProto; `shapes` are for its inputs.
+               shapes: Mapping[str, Sequence[int | str | Dim]] | None = None,
+               constants: Mapping[str, npt.ArrayLike] | None = None) -> Graph:
+    """The graph of a network: an `.onnx` file by path, its bytes, or an onnx.ModelProto.
+
+    For some of its inputs, `shapes` gives the shape to assume, and `constants` contents that are then fixed.
 
     Raises ModelError where it cannot be read, and UnsupportedError listing what cnncc does not support.
     """
@@ -26,7 +30,7 @@ def load_graph(source: str | Path | bytes | onnx.ModelProto, *,
                          f"{' or '.join(_SUFFIXES)}")
     from .onnx import import_model
 
-    return import_model(source, shapes=shapes)
+    return import_model(source, shapes=shapes, constants=constants)
 
 
 _SUFFIXES = (".onnx",)

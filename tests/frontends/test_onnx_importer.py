@@ -170,7 +170,7 @@ def test_shapes_of_the_callers() -> None:
 
 
 @pytest.mark.parametrize(("shapes", "said"), [
-    ({"y": [1]}, "a shape is given for 'y', but the model's inputs are x:0, z"),
+    ({"y": [1]}, "a shape or contents are given for 'y', but the model's inputs are x:0, z"),
     ({"x:0": [1]}, r"'x:0' has 2 dimensions, but the shape given for it, \[1\], has 1"),
     ({"x:0": [1, 3], "z": [2]}, "the dimension 'N' both 1 and 2"),
     ({"x:0": [-1, 3]}, "has the dimension -1"),
@@ -181,6 +181,29 @@ def test_shapes_of_the_callers() -> None:
 def test_shapes_that_do_not_fit(shapes: dict[str, list[int]], said: str) -> None:
     with pytest.raises(InputError, match=said):
         import_model(model_with_dims("N", 3, other=("N",)), shapes=shapes)
+
+
+def test_inputs_that_are_fixed() -> None:
+    """A shape that comes with the data is beyond a graph with known shapes, until its contents are given."""
+    model = model_of("net (float[N,1] x, int64[k] size) => (float[a,b] y) { y = Expand(x, size) }")
+    with pytest.raises(UnsupportedError, match=r"shape \(i64\[k\]\) is computed from more than shapes and constants"):
+        import_model(model)
+    size = np.array([1, 4])
+    graph = import_model(model, constants={"size": size})
+    size[1] = 5
+    verify(graph)
+    assert [v.name for v in graph.inputs] == ["x"] and str(graph.outputs[0].type) == "f32[N,4]"
+
+
+@pytest.mark.parametrize(("constants", "said"), [
+    ({"ghost": [1]}, "given for 'ghost', but the model's inputs are x"),
+    ({"x": np.zeros((2, 3))}, r"for the input 'x' are float64\[2, 3\], but it is f32\[N,3\]"),
+    ({"x": np.zeros((2, 4), np.float32)}, r"float32\[2, 4\], but it is f32\[N,3\]"),
+    ({"x": np.zeros(3, np.float32)}, r"float32\[3\], but it is f32\[N,3\]"),
+])
+def test_fixed_inputs_that_do_not_fit(constants: dict[str, np.ndarray], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        import_model(model_of("net (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"), constants=constants)
 
 
 def test_unknown_rank_needs_a_shape() -> None:

@@ -14,7 +14,7 @@ from ...ir import Graph, Value
 from ...ops import OPS
 from .adapters import adapt, has_adapter
 from .calls import Builder, Call, attributes_of, find_schema, make_operator
-from .inputs import InputShape, InputTypes
+from .inputs import InputShape, InputTypes, check_names, matching_array
 from .reading import OPSET_NEWEST, normal_domain, read_model
 from .structure import describe, node_name, ordered_nodes
 from .tensors import tensor_array
@@ -23,7 +23,8 @@ __all__ = ["import_model"]
 
 
 def import_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None = None,
-                 shapes: Mapping[str, InputShape] | None = None) -> Graph:
+                 shapes: Mapping[str, InputShape] | None = None,
+                 constants: Mapping[str, np.typing.ArrayLike] | None = None) -> Graph:
     """The graph of an ONNX model, with every operator in its newest form and weights as constants.
 
     Args:
@@ -31,14 +32,16 @@ def import_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | No
             only below the model's own folder.
         name: the graph's name; by default the model's.
         shapes: for some inputs, the shape to assume in place of the model's: sizes and names, as ['N', 3, 224, 224].
+        constants: contents for some inputs, which then are inputs no more; so a shape that is given at run time can be
+            fixed.
 
     Raises:
         ModelError: the source is no valid model of an opset from 1 to the newest the installed onnx knows.
         UnsupportedError: it uses things cnncc lacks; the message lists all of them.
-        InputError: `shapes` does not fit the model's inputs.
+        InputError: `shapes` or `constants` do not fit the model's inputs.
     """
     model, label, folder = read_model(source)
-    return _Import(model, label, folder).graph(name, shapes)
+    return _Import(model, label, folder).graph(name, shapes or {}, constants or {})
 
 
 def _inline_functions(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], dict[str, int]]:
@@ -69,14 +72,15 @@ class _Import:
         self._values: dict[str, Value | None] = {}  # None: could not be imported, which is reported already
         self._problems: list[str] = []
 
-    def graph(self, name: str | None, shapes: Mapping[str, InputShape] | None) -> Graph:
+    def graph(self, name: str | None, shapes: Mapping[str, InputShape],
+              constants: Mapping[str, np.typing.ArrayLike]) -> Graph:
         proto = self._proto
         graph = Graph(name or proto.name or "net")
         self._builder = Builder(graph, {v.name for v in proto.input} | set(self._weights)
                                 | {n for node in self._nodes for n in node.output})
         for sparse in proto.sparse_initializer:
             self._fail(sparse.values.name, f"the initialiser '{sparse.values.name}' is sparse; make it dense")
-        self._add_inputs(graph, shapes)
+        self._add_inputs(graph, shapes, constants)
         for node in self._nodes:
             self._add_node(graph, node)
         outputs = [self._value(graph, v.name) for v in proto.output]
@@ -86,12 +90,19 @@ class _Import:
         graph.set_outputs([v for v in outputs if v is not None], [v.name for v in proto.output])
         return graph
 
-    def _add_inputs(self, graph: Graph, shapes: Mapping[str, InputShape] | None) -> None:
-        inputs = [v for v in self._proto.input if v.name not in self._weights]
+    def _add_inputs(self, graph: Graph, shapes: Mapping[str, InputShape],
+                    constants: Mapping[str, np.typing.ArrayLike]) -> None:
+        inputs = [v for v in self._proto.input if v.name not in self._weights and v.name not in self._values]
+        check_names((*shapes, *constants), inputs)
         types = InputTypes(inputs, shapes)
         for proto in inputs:
             try:
-                self._values[proto.name] = graph.add_input(proto.name, types.type_of(proto))
+                type_ = types.type_of(proto)
+                if proto.name in constants:
+                    array = matching_array(constants[proto.name], type_, proto.name)
+                    self._values[proto.name] = graph.add_constant(array, proto.name)
+                else:
+                    self._values[proto.name] = graph.add_input(proto.name, type_)
             except UnsupportedError as error:
                 self._fail(proto.name, f"{error}; export the model with tensors of float32")
 
@@ -124,7 +135,7 @@ class _Import:
                 raise
             self._report(node, domain, str(error))
         except GraphError as error:
-            self._report(node, domain, f"{error}; check that the model is valid, or give other input shapes")
+            self._report(node, domain, f"{error}; check that the model is valid, or give other shapes or constants for its inputs")
         except (ValueError, IndexError, ArithmeticError) as error:
             # Shape arithmetic on contents that the operator's reference cannot work with.
             self._report(node, domain, f"its contents cannot be computed ({error}); check that the model is valid")

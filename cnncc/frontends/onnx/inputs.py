@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import onnx
 
 from ...errors import GraphError, InputError, ModelError, UnsupportedError
 from ...ir import Dim, DimLike, DType, TensorType, parse_dim, symbol
 from .tensors import check_size, dtype_name
 
-__all__ = ["InputShape", "InputTypes"]
+__all__ = ["InputShape", "InputTypes", "check_names", "matching_array"]
 
 InputShape = Sequence[int | str | Dim]
 
@@ -24,18 +26,14 @@ class InputTypes:
     named dimension in all inputs, and even of a fixed one, where the operators must then agree.
     """
 
-    def __init__(self, inputs: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, InputShape] | None) -> None:
+    def __init__(self, inputs: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, InputShape]) -> None:
         self._symbols: dict[str, Dim] = {}
         self._taken: set[str] = set()
-        names = [proto.name for proto in inputs]
         for proto in inputs:
             for dim in proto.type.tensor_type.shape.dim:
                 if dim.dim_param and dim.dim_param not in self._symbols:
                     self._symbols[dim.dim_param] = self._fresh(dim.dim_param)
-        self._given = {name: _parse_shape(name, shape) for name, shape in (shapes or {}).items()}
-        for name in self._given:
-            if name not in names:
-                raise InputError(f"a shape is given for '{name}', but the model's inputs are {', '.join(names)}")
+        self._given = {name: _parse_shape(name, shape) for name, shape in shapes.items()}
         self._bindings: dict[str, DimLike] = {}
         for proto in inputs:
             if proto.name in self._given:
@@ -95,6 +93,25 @@ class InputTypes:
             name = f"{stem}_{count}"
         self._taken.add(name)
         return symbol(name)
+
+
+def check_names(given: Iterable[str], inputs: Sequence[onnx.ValueInfoProto]) -> None:
+    """Raises InputError for a shape or contents given for something that is not an input."""
+    names = [proto.name for proto in inputs]
+    for name in given:
+        if name not in names:
+            raise InputError(f"a shape or contents are given for '{name}', but the model's inputs are "
+                             f"{', '.join(names) or 'none'}")
+
+
+def matching_array(contents: np.typing.ArrayLike, type_: TensorType, name: str) -> np.ndarray[Any, Any]:
+    """A copy of the contents given for an input. Raises InputError where they are not of its type."""
+    array = np.array(contents)
+    fits = array.dtype == type_.dtype.numpy and array.ndim == type_.rank
+    if not fits or any(isinstance(d, int) and d != n for d, n in zip(type_.shape, array.shape, strict=True)):
+        raise InputError(f"the contents given for the input '{name}' are {array.dtype}{list(array.shape)}, but it is "
+                         f"{type_}")
+    return array
 
 
 def _parse_shape(name: str, shape: InputShape) -> tuple[DimLike, ...]:
