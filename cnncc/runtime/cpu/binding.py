@@ -55,6 +55,9 @@ class Binding:
 
 def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
     """Binds the plan's symbolic dimensions. Raises PlanInvalid where the plan contradicts its operators."""
+    odd = next((b for b in plan.buffers if b.layout not in (PLAIN, BLOCKED)), None)
+    if odd is not None:
+        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know")
     types: list[TensorType | None] = [None] * len(plan.buffers)
     values: dict[int, Array] = dict(plan.weights)
     for port in plan.inputs:
@@ -67,6 +70,8 @@ def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
     steps = tuple(_bound_step(plan, step, bound, values) for step in plan.steps if step.kernel not in (ALIAS, KNOWN))
     known = {b for s in plan.steps if s.kernel == KNOWN for b in s.outputs} | set(plan.weights)
     sizes = [0 if n in known else _stored_bytes(plan, n, t) for n, t in enumerate(bound)]
+    for step in plan.steps:
+        _check_alias(plan, step, bound, sizes)
     for bound_step in steps:
         _check_extents(plan, bound_step, sizes)
     storage = assign_storage(plan, [t.static_shape for t in bound], sizes)
@@ -92,6 +97,21 @@ def _infer(plan: Plan, step: Step, types: list[TensorType | None], values: dict[
                 raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) is marked as known before the run, but its "
                                   "result depends on data")
             values[number] = np.ascontiguousarray(value.astype(type_.dtype.numpy))
+
+
+def _check_alias(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[int]) -> None:
+    """An alias has the elements of its source in the same order, and in a layout in which that is the same bytes."""
+    if step.kernel != ALIAS:
+        return
+    source = step.inputs[0] if step.inputs else None
+    if source is None or not step.op.alias or len(step.outputs) != 1:
+        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be an alias of its input")
+    target = step.outputs[0]
+    layouts = plan.buffers[source].layout, plan.buffers[target].layout
+    same = types[source] == types[target] and layouts[0] == layouts[1]
+    if source in plan.weights or sizes[source] != sizes[target] or not (same or layouts == (PLAIN, PLAIN)):
+        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}): '{plan.buffers[target].name}' cannot share the "
+                          f"memory of '{plan.buffers[source].name}'")
 
 
 def _stored_bytes(plan: Plan, number: int, type_: TensorType) -> int:

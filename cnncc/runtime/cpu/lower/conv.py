@@ -150,7 +150,7 @@ class Depthwise(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        rows = int(params.get("rows", 0))
+        rows = _integer(params, "rows")
         if plain or rows not in (7, 8) or not conv_depthwise.supports(shape, lanes):
             raise PlanInvalid(f"conv_depthwise cannot run {shape.groups} groups with {rows} rows")
         return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
@@ -254,8 +254,15 @@ def _algorithm(choice: Choice) -> Algorithm:
     return ALGORITHMS[name]
 
 
+def _integer(params: Params, name: str) -> int:
+    value = params.get(name)
+    if not isinstance(value, int):
+        raise PlanInvalid(f"the kernel's parameter '{name}' must be an integer, not {value!r}")
+    return value
+
+
 def _tile(params: Params, lanes: int) -> tuple[int, int]:
-    tile = int(params.get("rows", 0)), int(params.get("vectors", 0))
+    tile = _integer(params, "rows"), _integer(params, "vectors")
     if tile not in conv_direct.TILES.get(lanes, {}):
         raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors of {lanes}")
     return tile
