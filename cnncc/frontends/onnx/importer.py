@@ -135,7 +135,8 @@ class _Import:
                 raise
             self._report(node, domain, str(error))
         except GraphError as error:
-            self._report(node, domain, f"{error}; check that the model is valid, or give other shapes or constants for its inputs")
+            self._report(node, domain, f"{error}; check that the model is valid, or give other shapes or constants for "
+                                       "its inputs")
         except (ValueError, IndexError, ArithmeticError) as error:
             # Shape arithmetic on contents that the operator's reference cannot work with.
             self._report(node, domain, f"its contents cannot be computed ({error}); check that the model is valid")
