@@ -44,9 +44,8 @@ def _feed(waiting: "queue.SimpleQueue[Key]", compiled: Callable[[Key], None]) ->
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-m", "cnncc.runtime.cpu.compile_pool"]
     try:
-        worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, text=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        worker = subprocess.Popen(command, env=environment, text=True, **pipes)
     except OSError:
         return
     with worker:

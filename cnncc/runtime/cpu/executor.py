@@ -13,19 +13,17 @@ The table is one int64 array:
 """
 
 import ctypes
-import math
-import os
-import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.kernel import Kernel
+from cnncc.runtime.cpu.threads import available_threads, threading_layer
+
+__all__ = ["StepRecord", "StepTable", "aligned_words", "available_threads", "threading_layer"]
 
 LINE = 8  # words in a cache line
 H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE, H_STEPS, H_COUNTERS, H_IDS = range(10)
@@ -124,81 +122,6 @@ def build_run():
 
 WORK = Kernel("executor_work", (), (), build_work)
 RUN = Kernel("executor_run", (), (), build_run)
-
-
-# --- threads --------------------------------------------------------------------------------------------------------
-
-
-def available_threads() -> int:
-    """CPUs this process may use: its affinity mask, limited by the cgroup's quota rounded up."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:
-        count = os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, count if quota is None else min(count, math.ceil(quota)))
-
-
-def _cgroup_quota() -> float | None:
-    """CPUs granted by cgroup v2 or v1, the tightest of this group and those above it."""
-    found = []
-    try:
-        entries = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().split()]
-    except OSError:
-        return None
-    for _, controllers, path in entries:
-        if controllers == "":
-            root, reader = Path("/sys/fs/cgroup"), _quota_v2
-        elif "cpu" in controllers.split(","):
-            root, reader = Path("/sys/fs/cgroup/cpu"), _quota_v1
-        else:
-            continue
-        group = Path(path.lstrip("/"))
-        for place in (group, *group.parents):
-            quota = reader(root / place)
-            if quota is not None:
-                found.append(quota)
-    return min(found, default=None)
-
-
-def _quota_v2(folder: Path) -> float | None:
-    try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-def _quota_v1(folder: Path) -> float | None:
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        return quota / int((folder / "cpu.cfs_period_us").read_text()) if quota > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
-
-
-@dataclass(frozen=True)
-class ThreadingLayer:
-    """Numba's: ``name`` is omp, tbb or workqueue; ``lock`` serialises runs where the layer is not re-entrant."""
-
-    name: str
-    parallel_for: int
-    lock: AbstractContextManager | None
-
-
-@cache
-def threading_layer() -> ThreadingLayer:
-    """Start Numba's threads (once a process)."""
-    import llvmlite.binding as llvm
-    from numba import config, threading_layer
-    from numba.np.ufunc.parallel import _launch_threads
-
-    if config.THREADING_LAYER == "default":
-        config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-    _launch_threads()
-    name = threading_layer()
-    lock = threading.Lock() if name == "workqueue" else None
-    return ThreadingLayer(name, llvm.address_of_symbol("numba_parallel_for"), lock)
 
 
 @cache

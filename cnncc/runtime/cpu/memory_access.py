@@ -36,8 +36,8 @@ def _storer(name: str, kind: types.Type, memory: ir.Type, align: int, narrow=Non
     return intrinsic(typer)
 
 
-load_f32, store_f32 = (make(f"{verb}_f32", types.float32, F32, 4) for make, verb in ((_loader, "load"), (_storer, "store")))
-load_f64, store_f64 = (make(f"{verb}_f64", types.float64, F64, 8) for make, verb in ((_loader, "load"), (_storer, "store")))
+load_f32, store_f32 = _loader("load_f32", types.float32, F32, 4), _storer("store_f32", types.float32, F32, 4)
+load_f64, store_f64 = _loader("load_f64", types.float64, F64, 8), _storer("store_f64", types.float64, F64, 8)
 load_f16 = _loader("load_f16", types.float32, F16, 2, lambda b, v: b.fpext(v, F32))
 store_f16 = _storer("store_f16", types.float32, F16, 2, lambda b, v: b.fptrunc(v, F16))
 

@@ -102,7 +102,8 @@ def _vector_op(name: str, arity: int, emit, result=Vec):
             return None
 
         def codegen(context, builder, sig, args):
-            return emit(builder, *(_as_vector(context, builder, a, k, lanes) for a, k in zip(args, sig.args)))
+            pairs = zip(args, sig.args, strict=True)
+            return emit(builder, *(_as_vector(context, builder, a, k, lanes) for a, k in pairs))
 
         return signature(result(lanes), *kinds), codegen
 
@@ -156,7 +157,7 @@ def _operator(symbol, emit, result=Vec) -> None:
 
     def lower(context, builder, sig, args):
         lanes = _lanes(sig.args)
-        return emit(builder, *(_as_vector(context, builder, a, k, lanes) for a, k in zip(args, sig.args)))
+        return emit(builder, *(_as_vector(context, builder, a, k, lanes) for a, k in zip(args, sig.args, strict=True)))
 
     for pair in ((Vec, Vec), (Vec, types.Number), (types.Number, Vec)):
         lower_builtin(symbol, *pair)(lower)
@@ -179,7 +180,7 @@ def where(typingctx, mask, a, b):
         return None
 
     def codegen(context, builder, sig, args):
-        chosen = (_as_vector(context, builder, v, k, mask.lanes) for v, k in zip(args[1:], sig.args[1:]))
+        chosen = (_as_vector(context, builder, v, k, mask.lanes) for v, k in zip(args[1:], sig.args[1:], strict=True))
         return builder.select(args[0], *chosen)
 
     return signature(Vec(mask.lanes), mask, a, b), codegen

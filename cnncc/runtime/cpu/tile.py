@@ -15,7 +15,6 @@ from numba.extending import intrinsic, models, register_model
 
 from cnncc.runtime.cpu.simd import (
     F32,
-    I32,
     I64,
     Vec,
     constant,
@@ -93,7 +92,7 @@ def emit_loop(builder: ir.IRBuilder, start, stop, step: int, values, body):
     following = builder.add(index, I64(step))
     branch = builder.branch(head)
     branch.set_metadata("llvm.loop", _no_unroll(builder.module))
-    for phi, first, again in zip([index, *phis], [start, *values], [following, *results]):
+    for phi, first, again in zip([index, *phis], [start, *values], [following, *results], strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(again, builder.block)
     builder.position_at_end(after)
@@ -120,15 +119,18 @@ def _multiply(builder, kind: Tile, acc, x_of_row, weights):
 def _reduce(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights):
     """The reduction loop: ``unroll`` updates an iteration, then the rest one by one."""
 
+    def update(acc, i, u):
+        index = builder.add(i, I64(u))
+
+        def x_of_row(r):
+            return builder.load(pointer(builder, row_address(r, index), F32), align=4)
+
+        return _multiply(builder, kind, acc, x_of_row, load_weights(i, u))
+
     def body(times):
         def run(i, acc):
             for u in range(times):
-                index = builder.add(i, I64(u))
-                weights = load_weights(i, u)
-                acc = _multiply(
-                    builder, kind, acc,
-                    lambda r: builder.load(pointer(builder, row_address(r, index, i, u), F32), align=4), weights,
-                )  # fmt: skip
+                acc = update(acc, i, u)
             return acc
 
         return run
@@ -179,7 +181,7 @@ def tile_fma(typingctx, tile, rows_at, x_step, w, w_step, count, unroll):
             builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8) for r in range(tile.rows)
         ]
 
-        def row_address(r, index, i, u):
+        def row_address(r, index):
             return builder.add(rows[r], builder.mul(index, x_step))
 
         return _reduce(builder, tile, value, count, times, row_address, _weights(builder, tile, w, w_step))
@@ -198,7 +200,7 @@ def tile_fma_even(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll
     def codegen(context, builder, sig, args):
         value, x, row_step, x_step, w, w_step, count, _ = _literal_values(args, sig.args)
 
-        def row_address(r, index, i, u):
+        def row_address(r, index):
             return builder.add(builder.add(x, builder.mul(index, x_step)), builder.mul(row_step, I64(r)))
 
         return _reduce(builder, tile, value, count, times, row_address, _weights(builder, tile, w, w_step))
@@ -222,7 +224,7 @@ def tile_fma_masked(typingctx, tile, rows_at, x_step, w, w_step, count, columns)
             emit_mask(builder, builder.sub(columns, I64(v * tile.lanes)), tile.lanes) for v in range(tile.vectors)
         ]
 
-        def row_address(r, index, i, u):
+        def row_address(r, index):
             return builder.add(rows[r], builder.mul(index, x_step))
 
         return _reduce(builder, tile, value, count, 1, row_address, _weights(builder, tile, w, w_step, masks))
@@ -232,7 +234,8 @@ def tile_fma_masked(typingctx, tile, rows_at, x_step, w, w_step, count, columns)
 
 def _literal_values(args, kinds):
     """Constants instead of the dummies that literal-typed arguments carry."""
-    return [I64(k.literal_value) if isinstance(k, types.IntegerLiteral) else a for a, k in zip(args, kinds)]
+    pairs = zip(args, kinds, strict=True)
+    return [I64(k.literal_value) if isinstance(k, types.IntegerLiteral) else a for a, k in pairs]
 
 
 @intrinsic(prefer_literal=True)
@@ -292,9 +295,8 @@ def _for_valid(builder, kind: Tile, address, row_step, vector_step, rows_valid, 
     def place(r, v):
         return builder.add(address, builder.add(builder.mul(row_step, I64(r)), builder.mul(vector_step, I64(v))))
 
-    whole = builder.and_(
-        builder.icmp_signed(">=", rows_valid, I64(kind.rows)), builder.icmp_signed(">=", vectors_valid, I64(kind.vectors))
-    )
+    all_rows = builder.icmp_signed(">=", rows_valid, I64(kind.rows))
+    whole = builder.and_(all_rows, builder.icmp_signed(">=", vectors_valid, I64(kind.vectors)))
     with builder.if_else(whole) as (all_valid, some_valid):
         with all_valid:
             for r, v in _places(kind):

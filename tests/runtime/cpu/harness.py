@@ -44,15 +44,15 @@ def conv_reference(x, w, stride, dilation, pad, out_size, groups):
     """float64 convolution (3 spatial dimensions) and the same with absolute values: (y, sum of |x| |w|)."""
     x, w = x.astype(np.float64), w.astype(np.float64)
     n, channels = x.shape[:2]
-    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out_size, stride, w.shape[2:], dilation)]
-    padded = np.zeros((n, channels, *(max(r, p + i) for r, p, i in zip(reach, pad, x.shape[2:]))))
+    reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(out_size, stride, w.shape[2:], dilation, strict=True)]
+    padded = np.zeros((n, channels, *(max(r, p + i) for r, p, i in zip(reach, pad, x.shape[2:], strict=True))))
     padded[:, :, pad[0] : pad[0] + x.shape[2], pad[1] : pad[1] + x.shape[3], pad[2] : pad[2] + x.shape[4]] = x
     per_in, per_out = channels // groups, w.shape[0] // groups
     y = np.zeros((n, w.shape[0], *out_size))
     size = np.zeros_like(y)
     for tap in np.ndindex(*w.shape[2:]):
         window = tuple(
-            slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, out_size, stride)
+            slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, out_size, stride, strict=True)
         )
         part = padded[(slice(None), slice(None), *window)]
         for g in range(groups):

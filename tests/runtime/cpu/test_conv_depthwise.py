@@ -13,9 +13,9 @@ def random_shape(rng, group: int, rank: int) -> ConvShape:
     stride = tuple(int(s) for s in rng.integers(1, 4, rank))
     dilation = tuple(int(d) for d in rng.choice([1, 1, 2], rank))
     pad = tuple(int(rng.integers(0, k + 1)) for k in kernel)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
-    size = tuple(int(max(1, rng.integers(1, 20), r - 2 * p)) for r, p in zip(reach, pad))
-    out = tuple((i + 2 * p - r) // s + 1 for i, p, r, s in zip(size, pad, reach, stride))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = tuple(int(max(1, rng.integers(1, 20), r - 2 * p)) for r, p in zip(reach, pad, strict=True))
+    out = tuple((i + 2 * p - r) // s + 1 for i, p, r, s in zip(size, pad, reach, stride, strict=True))
     groups = int(rng.integers(1, 24))
     return ConvShape(
         int(rng.integers(1, 3)), groups * group, groups * group, lift(size, 1), lift(out, 1), lift(kernel, 1),

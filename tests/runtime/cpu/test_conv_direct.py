@@ -43,9 +43,9 @@ def random_shape(rng, lanes: int, rank: int) -> ConvShape:
     dilation = tuple(int(d) for d in rng.integers(1, 3, rank))
     pad = tuple(int(rng.integers(0, k + 1)) for k in kernel)
     after = tuple(int(rng.integers(0, k + 1)) for k in kernel)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
-    size = tuple(int(max(1, rng.integers(1, 10), r - p - q)) for r, p, q in zip(reach, pad, after))
-    out = tuple((i + p + q - r) // s + 1 for i, p, q, r, s in zip(size, pad, after, reach, stride))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = tuple(int(max(1, rng.integers(1, 10), r - p - q)) for r, p, q in zip(reach, pad, after, strict=True))
+    out = tuple((i + p + q - r) // s + 1 for i, p, q, r, s in zip(size, pad, after, reach, stride, strict=True))
     groups = int(rng.choice([1, 1, 2]))
     ic, oc = (int(lanes * n) if groups > 1 else int(rng.integers(1, lanes * 4)) for n in rng.integers(1, 3, 2))
     return ConvShape(
@@ -60,7 +60,7 @@ def test_random(lanes: int, seed: int) -> None:
     rng = np.random.default_rng([lanes, seed])
     shape = random_shape(rng, lanes, 1 + seed % 3)
     tile = [(6, 4), (12, 2)][seed % 2] if lanes != 8 else [(6, 2), (4, 3)][seed % 2]
-    flags = dict(plain=seed % 4 == 3 and shape.groups == 1, residual=seed % 4 == 2, relu=seed % 4 == 1)
+    flags = {"plain": seed % 4 == 3 and shape.groups == 1, "residual": seed % 4 == 2, "relu": seed % 4 == 1}
     check(shape, lanes, seed, tile, threads=1 + seed % 2, **flags)
 
 

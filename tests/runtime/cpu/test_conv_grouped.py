@@ -17,9 +17,9 @@ def test_random(lanes: int, seed: int) -> None:
     stride = tuple(int(s) for s in rng.integers(1, 3, rank))
     dilation = tuple(int(d) for d in rng.integers(1, 3, rank))
     pad = tuple(int(rng.integers(0, k + 1)) for k in kernel)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
-    size = tuple(int(max(1, rng.integers(1, 30), r - 2 * p)) for r, p in zip(reach, pad))
-    out = tuple((i + 2 * p - r) // s + 1 for i, p, r, s in zip(size, pad, reach, stride))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = tuple(int(max(1, rng.integers(1, 30), r - 2 * p)) for r, p in zip(reach, pad, strict=True))
+    out = tuple((i + 2 * p - r) // s + 1 for i, p, r, s in zip(size, pad, reach, stride, strict=True))
     groups, per_in, per_out = (int(v) for v in rng.integers(1, 5, 3))
     shape = ConvShape(
         2, groups * per_in, groups * per_out, lift(size, 1), lift(out, 1), lift(kernel, 1), lift(stride, 1),

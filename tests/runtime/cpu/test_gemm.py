@@ -16,7 +16,7 @@ def check(rng, m, n, k, lanes, form, threads=1, packed=False, add=1, tile=None, 
     per_batch = (m * k,) if batch else ()
     shape = GemmShape(
         m, n, k, (1, m) if a_transposed else (k, 1), (1, k) if form == "dots" else (n, 1),
-        None if c is None else tuple(0 if s == 1 else d for s, d in zip(c.shape, (c.shape[1], 1))) if n > 1 else (0, 1),
+        None if c is None else (c.shape[1] * (c.shape[0] > 1), int(c.shape[1] > 1)),
         batch, per_batch, (0,) * len(batch), (0,) * len(batch),
     )  # fmt: skip
     step = gemm.launch(shape, lanes, form, tile, packed=packed, p=-1.0, alpha=0.5, beta=2.0)

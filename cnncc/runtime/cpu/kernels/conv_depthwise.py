@@ -1,6 +1,7 @@
 """Convolutions whose channels stay (nearly) apart, in NCHWc: depthwise, and groups of 2, 4, ... channels.
 
-    y[p, l] = act(bias[l] + add[p, l] + sum over taps, j < group of x[pixel(p, tap), l // group * group + j] * w[l, j, tap])
+    y[p, l] = act(bias[l] + add[p, l] + sum over taps, j < group of x[pixel(p, tap), first(l) + j] * w[l, j, tap])
+    first(l) = l // group * group
 
 with as many output as input channels. A tile is ``rows`` output pixels of one row; each lane is one channel.
 Depthwise rows without dilation slide: each input vector is read once and used by all the taps that need it.
@@ -94,27 +95,31 @@ def build(lanes: int, rows: int, group: int, activation: str, residual: int, tap
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import load_i64, outside, select, stack, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_of_row
     from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
     width, tap_bytes, row_bytes, sliding = 4 * lanes, 4 * lanes * group, 8 * rows, taps > 0
-    word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
-    IN, OUT, K, PAD = word["in_d"], word["out_d"], word["k_d"], word["pad_d"]
-    STRIDE, DILATION = word["stride_d"], word["dilation_d"]
+    word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
+    word_count, (X, W, BIAS, ADD, Y) = len(word), range(5)
+    IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
+    K_D, K_H, K_W, STRIDE_D, STRIDE_H, STRIDE_W = (word[f"{n}_{axis}"] for n in ("k", "stride") for axis in "dhw")
+    DILATION_D, DILATION_H, DILATION_W, PAD_D, PAD_H, PAD_W = (
+        word[f"{n}_{axis}"] for n in ("dilation", "pad") for axis in "dhw"
+    )
     BLOCKS, ROW_GROUPS, GROUP_ROWS = word["blocks"], word["row_groups"], word["group_rows"]
     A, B = word["a"], word["b"]
 
     @register_jitable
-    def tap_row(acc, args, rows_at, x, first, zeros, w):
+    def tap_row(acc, words, rows_at, x, first, zeros, w):
         """All taps along one kernel row; ``first`` is the input column of pixel 0, tap 0."""
-        in_w = load_i64(args + IN + 16)
+        in_w = words[IN_W]
         if sliding:
             return tile_slide(acc, x, first, in_w, zeros, w, taps, stride)
-        step, dilation = load_i64(args + STRIDE + 16), load_i64(args + DILATION + 16)
-        for t in range(load_i64(args + K + 16)):
+        step, dilation = words[STRIDE_W], words[DILATION_W]
+        for t in range(words[K_W]):
             for r in range(rows):
                 column = first + r * step + t * dilation
                 store_i64(rows_at + 8 * r, select(outside(column, in_w), zeros, x + column * width))
@@ -122,43 +127,44 @@ def build(lanes: int, rows: int, group: int, activation: str, residual: int, tap
         return acc
 
     @register_jitable
-    def reduce(acc, args, rows_at, x, d, h, first, zeros, w):
+    def reduce(acc, words, rows_at, x, d, h, first, zeros, w):
         """All kernel rows; ``d, h`` are the input coordinates of tap (0, 0)."""
-        in_d, in_h, in_w = load_i64(args + IN), load_i64(args + IN + 8), load_i64(args + IN + 16)
-        k_h, k_w = load_i64(args + K + 8), load_i64(args + K + 16)
-        for i in range(load_i64(args + K)):
-            z = d + i * load_i64(args + DILATION)
+        in_d, in_h, in_w = words[IN_D], words[IN_H], words[IN_W]
+        k_h, k_w = words[K_H], words[K_W]
+        for i in range(words[K_D]):
+            z = d + i * words[DILATION_D]
             if not outside(z, in_d):
                 for j in range(k_h):
-                    y = h + j * load_i64(args + DILATION + 8)
+                    y = h + j * words[DILATION_H]
                     if not outside(y, in_h):
                         row = x + (z * in_h + y) * in_w * width
-                        acc = tap_row(acc, args, rows_at, row, first, zeros, w + (i * k_h + j) * k_w * tap_bytes)
+                        acc = tap_row(acc, words, rows_at, row, first, zeros, w + (i * k_h + j) * k_w * tap_bytes)
         return acc
 
     def conv_depthwise(args, begin, end):
+        words = load_words(args, word_count)
         zeros, rows_at = stack(64), stack(row_bytes)
         store(zeros, splat(0.0, lanes))
-        out_d, out_h, out_w = load_i64(args + OUT), load_i64(args + OUT + 8), load_i64(args + OUT + 16)
-        in_plane = load_i64(args + IN) * load_i64(args + IN + 8) * load_i64(args + IN + 16) * width
-        taps_bytes = load_i64(args + K) * load_i64(args + K + 8) * load_i64(args + K + 16) * tap_bytes
-        row_groups, group_rows = load_i64(args + ROW_GROUPS), load_i64(args + GROUP_ROWS)
-        a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
+        out_d, out_h, out_w = words[OUT_D], words[OUT_H], words[OUT_W]
+        in_plane = words[IN_D] * words[IN_H] * words[IN_W] * width
+        taps_bytes = words[K_D] * words[K_H] * words[K_W] * tap_bytes
+        row_groups, group_rows = words[ROW_GROUPS], words[GROUP_ROWS]
+        a, b = word_float(words[A]), word_float(words[B])
         for task in range(begin, end):
             plane = task // row_groups
-            block = plane % load_i64(args + BLOCKS)
-            x, w = load_i64(args) + plane * in_plane, load_i64(args + 8) + block * taps_bytes
-            bias = load_i64(args + 16) + block * width
+            block = plane % words[BLOCKS]
+            x, w = words[X] + plane * in_plane, words[W] + block * taps_bytes
+            bias = words[BIAS] + block * width
             start = task % row_groups * group_rows
             for row in range(start, min(start + group_rows, out_d * out_h)):
-                d = row // out_h * load_i64(args + STRIDE) - load_i64(args + PAD)
-                h = row % out_h * load_i64(args + STRIDE + 8) - load_i64(args + PAD + 8)
+                d = row // out_h * words[STRIDE_D] - words[PAD_D]
+                h = row % out_h * words[STRIDE_H] - words[PAD_H]
                 for p in range(0, out_w, rows):
                     at = ((plane * out_d * out_h + row) * out_w + p) * width
-                    first = p * load_i64(args + STRIDE + 16) - load_i64(args + PAD + 16)
+                    first = p * words[STRIDE_W] - words[PAD_W]
                     acc = tile_of_row(bias, width, rows, 1, lanes)
-                    acc = reduce(acc, args, rows_at, x, d, h, first, zeros, w)
-                    y, add = load_i64(args + 32) + at, load_i64(args + 24) + at
+                    acc = reduce(acc, words, rows_at, x, d, h, first, zeros, w)
+                    y, add = words[Y] + at, words[ADD] + at
                     tile_finish(acc, y, width, 0, out_w - p, 1, add, a, b)
 
     return conv_depthwise

@@ -105,7 +105,8 @@ def launch(
     group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles)
     pixel_groups = ceil_div(shape.pixels, group_pixels)
     panel = channels * shape.taps * vectors * width
-    chunk = in_blocks if plain_input or group_pixels <= rows else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
+    whole = plain_input or group_pixels <= rows
+    chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
     # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
     oc_outer = int(tiles * _beyond_cache(x_image) < pixel_groups * shape.images * _beyond_cache(w_bytes // groups))
     dims = (
@@ -130,7 +131,7 @@ def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int) -> int
     Smaller, down to 48 pixels, where that leaves fewer than MANY_TASKS; down to two tiles where fewer than FEW_TASKS.
     """
     flops = 2 * columns * shape.taps * shape.channels // shape.groups
-    many, few = (ceil_div(shape.pixels, ceil_div(tasks, panels)) for tasks in (MANY_TASKS, FEW_TASKS))
+    many, few = (ceil_div(shape.pixels, ceil_div(tasks, max(1, panels))) for tasks in (MANY_TASKS, FEW_TASKS))
     wanted = min(192, max(48, min(many, round(TASK_FLOPS / flops))))
     return ceil_div(min(wanted, max(2 * rows, few)), rows) * rows
 
@@ -226,7 +227,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                 for v in range(k_w):
                     if plain:
                         for c in range(n):
-                            aim(rows_at, places, x + c * plane, zeros, d * step_d, h * step_h, v * step_w, in_d, in_h, in_w)
+                            at = x + c * plane
+                            aim(rows_at, places, at, zeros, d * step_d, h * step_h, v * step_w, in_d, in_h, in_w)
                             acc = tile_fma(acc, rows_at, 4, w, columns, 1, 1)
                             w += columns
                     else:

@@ -54,14 +54,18 @@ def build(lanes: int, activation: str, residual: int):
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
-    from cnncc.runtime.cpu.memory_access import load_f32, load_i64, outside, select, stack, store_f32, word_float
+    from cnncc.runtime.cpu.memory_access import load_f32, load_words, outside, select, stack, store_f32, word_float
     from cnncc.runtime.cpu.simd import fma, load, load_first, splat, store_first
 
     activate = build_activation(activation)
     buffer_bytes = 4 * lanes
-    word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
-    IN, OUT, K, PAD = word["in_d"], word["out_d"], word["k_d"], word["pad_d"]
-    STRIDE, DILATION = word["stride_d"], word["dilation_d"]
+    word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
+    word_count, (X, W, BIAS, ADD, Y) = len(word), range(5)
+    IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
+    K_D, K_H, K_W, STRIDE_D, STRIDE_H, STRIDE_W = (word[f"{n}_{axis}"] for n in ("k", "stride") for axis in "dhw")
+    DILATION_D, DILATION_H, DILATION_W, PAD_D, PAD_H, PAD_W = (
+        word[f"{n}_{axis}"] for n in ("dilation", "pad") for axis in "dhw"
+    )
     CHANNELS, OUT_CHANNELS, GROUPS = word["channels"], word["out_channels"], word["groups"]
     ROW_GROUPS, GROUP_ROWS, A, B = word["row_groups"], word["group_rows"], word["a"], word["b"]
 
@@ -76,50 +80,51 @@ def build(lanes: int, activation: str, residual: int):
         return load(buffer, lanes)
 
     @register_jitable
-    def reduce(acc, args, x, w, d, h, column, zero, buffer):
+    def reduce(acc, words, x, w, d, h, column, zero, buffer):
         """All channels and taps; ``d, h, column`` are the input coordinates of lane 0 at tap (0, 0, 0)."""
-        in_d, in_h, in_w = load_i64(args + IN), load_i64(args + IN + 8), load_i64(args + IN + 16)
-        k_d, k_h, k_w = load_i64(args + K), load_i64(args + K + 8), load_i64(args + K + 16)
-        for c in range(load_i64(args + CHANNELS)):
+        in_d, in_h, in_w = words[IN_D], words[IN_H], words[IN_W]
+        k_d, k_h, k_w = words[K_D], words[K_H], words[K_W]
+        for c in range(words[CHANNELS]):
             for i in range(k_d):
-                z = d + i * load_i64(args + DILATION)
+                z = d + i * words[DILATION_D]
                 for j in range(k_h):
-                    y = h + j * load_i64(args + DILATION + 8)
+                    y = h + j * words[DILATION_H]
                     if not (outside(z, in_d) or outside(y, in_h)):
                         row = x + 4 * ((c * in_d + z) * in_h + y) * in_w
                         for t in range(k_w):
-                            at = column + t * load_i64(args + DILATION + 16)
-                            value = pixels(row, at, load_i64(args + STRIDE + 16), in_w, zero, buffer)
+                            at = column + t * words[DILATION_W]
+                            value = pixels(row, at, words[STRIDE_W], in_w, zero, buffer)
                             acc = fma(value, load_f32(w + 4 * (((c * k_d + i) * k_h + j) * k_w + t)), acc)
         return acc
 
     def conv_grouped(args, begin, end):
+        words = load_words(args, word_count)
         zero, buffer = stack(8), stack(buffer_bytes)
         store_f32(zero, 0.0)
-        out_d, out_h, out_w = load_i64(args + OUT), load_i64(args + OUT + 8), load_i64(args + OUT + 16)
-        in_plane = load_i64(args + IN) * load_i64(args + IN + 8) * load_i64(args + IN + 16)
-        taps = load_i64(args + K) * load_i64(args + K + 8) * load_i64(args + K + 16)
-        channels, out_channels, groups = load_i64(args + CHANNELS), load_i64(args + OUT_CHANNELS), load_i64(args + GROUPS)
-        row_groups, group_rows = load_i64(args + ROW_GROUPS), load_i64(args + GROUP_ROWS)
-        a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
+        out_d, out_h, out_w = words[OUT_D], words[OUT_H], words[OUT_W]
+        in_plane = words[IN_D] * words[IN_H] * words[IN_W]
+        taps = words[K_D] * words[K_H] * words[K_W]
+        channels, out_channels, groups = words[CHANNELS], words[OUT_CHANNELS], words[GROUPS]
+        row_groups, group_rows = words[ROW_GROUPS], words[GROUP_ROWS]
+        a, b = word_float(words[A]), word_float(words[B])
         for task in range(begin, end):
             plane = task // row_groups
             image, channel = plane // out_channels, plane % out_channels
             group = channel // (out_channels // groups)
-            x = load_i64(args) + 4 * (image * groups + group) * channels * in_plane
-            w = load_i64(args + 8) + 4 * channel * channels * taps
+            x = words[X] + 4 * (image * groups + group) * channels * in_plane
+            w = words[W] + 4 * channel * channels * taps
             start = task % row_groups * group_rows
             for row in range(start, min(start + group_rows, out_d * out_h)):
-                d = row // out_h * load_i64(args + STRIDE) - load_i64(args + PAD)
-                h = row % out_h * load_i64(args + STRIDE + 8) - load_i64(args + PAD + 8)
+                d = row // out_h * words[STRIDE_D] - words[PAD_D]
+                h = row % out_h * words[STRIDE_H] - words[PAD_H]
                 for p in range(0, out_w, lanes):
-                    column = p * load_i64(args + STRIDE + 16) - load_i64(args + PAD + 16)
-                    acc = splat(load_f32(load_i64(args + 16) + 4 * channel), lanes)
-                    acc = reduce(acc, args, x, w, d, h, column, zero, buffer)
+                    column = p * words[STRIDE_W] - words[PAD_W]
+                    acc = splat(load_f32(words[BIAS] + 4 * channel), lanes)
+                    acc = reduce(acc, words, x, w, d, h, column, zero, buffer)
                     at = 4 * ((plane * out_d * out_h + row) * out_w + p)
                     if residual:
-                        acc = acc + load_first(load_i64(args + 24) + at, out_w - p, lanes)
-                    store_first(load_i64(args + 32) + at, activate(acc, a, b), out_w - p)
+                        acc = acc + load_first(words[ADD] + at, out_w - p, lanes)
+                    store_first(words[Y] + at, activate(acc, a, b), out_w - p)
 
     return conv_grouped
 

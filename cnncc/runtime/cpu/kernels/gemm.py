@@ -138,7 +138,7 @@ def _reads(shape: GemmShape, packed_elements: int | None) -> dict[str, tuple[int
     def reach(sizes, steps) -> tuple[int, int]:
         if any(size == 0 for size in sizes):
             return 0, 0
-        return 0, 4 * (1 + sum((size - 1) * step for size, step in zip(sizes, steps)))
+        return 0, 4 * (1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True)))
 
     batch = shape.batch
     out = {
@@ -260,7 +260,8 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
                 for r in range(rows):
                     store_i64(a_at + 8 * r, a + min(m + r, last - 1) * a_row)
                 multiply(args, a_at, b_at, b, b_row, k, valid, masked, sums)
-                finish(args, sums, y + m * load_i64(args + Y_ROW), c + m * load_i64(args + C_ROW), min(rows, last - m), valid)
+                y_at, c_at = y + m * load_i64(args + Y_ROW), c + m * load_i64(args + C_ROW)
+                finish(args, sums, y_at, c_at, min(rows, last - m), valid)
 
     return gemm
 
