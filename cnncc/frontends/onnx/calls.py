@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,13 +147,12 @@ def _decode(text: bytes, name: str) -> str:
 def make_operator(op_type: str, attributes: Mapping[str, Any], schema: onnx.defs.OpSchema | None) -> Op:
     """The operator. An attribute that it lacks as a field is left out where it has its default value, since that
     says nothing; otherwise it is an UnsupportedError."""
-    hints = typing.get_type_hints(OPS[op_type])
     fields = OPS[op_type].__dataclass_fields__
     kept: dict[str, Any] = {}
     for name, value in attributes.items():
         if name in fields:
             if not _is_same_float(value, fields[name].default):
-                kept[name] = _element_type(value, name) if _is_element_type(hints[name]) else value
+                kept[name] = _element_type(value, name) if name in _element_type_fields(op_type) else value
         elif schema is None or name not in schema.attributes or value != _default(schema, name):
             raise UnsupportedError(f"its attribute {name}={value!r} is not supported; export the model without it")
     return make_op(OPS, op_type, kept)
@@ -168,8 +168,11 @@ def _default(schema: onnx.defs.OpSchema, name: str) -> Any:
     return None if proto.type == _Type.UNDEFINED else _value(proto, schema.name, None)
 
 
-def _is_element_type(hint: Any) -> bool:
-    return hint is DType or DType in typing.get_args(hint)
+@functools.cache
+def _element_type_fields(op_type: str) -> frozenset[str]:
+    """The operator's fields of type DType, or DType or None."""
+    hints = typing.get_type_hints(OPS[op_type])
+    return frozenset(name for name, hint in hints.items() if hint is DType or DType in typing.get_args(hint))
 
 
 def _element_type(value: Any, name: str) -> Any:
