@@ -99,8 +99,8 @@ def convert(builder: ir.IRBuilder, value: Value, source: str, target: str, lanes
         return builder.zext(compare(builder, "!=", source, value, number(source, lanes, 0)), new)
     if is_float(source) and is_float(target):
         if target == "f16":
-            value = builder.fptrunc(value, stored_type("f16", lanes))
-            return builder.fpext(value, new)
+            single = _to_odd(builder, value, lanes) if source == "f64" else value
+            return builder.fpext(builder.fptrunc(single, stored_type("f16", lanes)), new)
         return builder.fpext(value, new) if target == "f64" else value if old == new else builder.fptrunc(value, new)
     if is_float(target):
         return (builder.uitofp if source.startswith(("u", "b")) else builder.sitofp)(value, new)
@@ -112,6 +112,19 @@ def convert(builder: ir.IRBuilder, value: Value, source: str, target: str, lanes
     if SIZES[source] > SIZES[target]:
         return builder.trunc(value, new)
     return (builder.zext if source.startswith(("u", "b")) else builder.sext)(value, new)
+
+
+def _to_odd(builder: ir.IRBuilder, value: Value, lanes: int) -> Value:
+    """f64 as f32 such that rounding that to f16 rounds once: cut off, and odd if anything was. (Machines without the
+    direct conversion would call a library that is not there.)"""
+    single = builder.fptrunc(value, value_type("f32", lanes))
+    back = builder.fpext(single, value.type)
+    bits = builder.bitcast(single, value_type("i32", lanes))
+    one = number("i32", lanes, 1)
+    beyond = builder.fcmp_ordered(">", call(builder, "fabs", back), call(builder, "fabs", value))
+    cut = builder.or_(builder.select(beyond, builder.sub(bits, one), bits), one)
+    exact = builder.fcmp_unordered("==", back, value)
+    return builder.bitcast(builder.select(exact, bits, cut), single.type)
 
 
 def _to_integer(builder: ir.IRBuilder, value: Value, target: str, lanes: int) -> Value:

@@ -24,7 +24,7 @@ class Guarded:
     before them holds canaries."""
 
     def __init__(self, data: np.ndarray | bytes) -> None:
-        contents = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else np.atleast_1d(data).reshape(-1).view(np.uint8)
+        contents = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
         pages = -(-(contents.size + 64) // PAGE)
         self.map = mmap.mmap(-1, (pages + 2) * PAGE)
         self.bytes = np.frombuffer(self.map, np.uint8)
@@ -80,7 +80,7 @@ def choose(op: Op, tensors, lanes: int, count: int) -> tuple[Choice | Refusal, l
         wanted = [*choice.inputs, *[PLAIN] * (len(tensors) - len(choice.inputs))]
         again = [
             None if t is None else Tensor(t.type, PLAIN if t.constant else w, t.value, t.constant)
-            for t, w in zip(tensors, wanted)
+            for t, w in zip(tensors, wanted, strict=True)
         ]
         assert lowering.choose(op, again, types, lanes) == choice
         tensors[:] = again
@@ -115,14 +115,14 @@ def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, output
     launch = lowering.launch(op, choice, tensors, results, lanes)
     operands = place_inputs(lowering, op, choice, tensors, arrays, lanes)
     overlaid = {o: lowering.words(tensors)[i] for i, o in choice.inplace if not tensors[i].constant}
-    for i, (word, tensor) in enumerate(zip(lowering.output_words, results)):
+    for i, (word, tensor) in enumerate(zip(lowering.output_words, results, strict=False)):
         if setting.inplace and i in overlaid:
             operands[word] = operands[overlaid[i]]
         else:
             size = stored_elements(tensor.shape, tensor.layout, lanes) * tensor.type.dtype.itemsize
             operands[word] = Guarded(bytes([CANARY]) * size)
     run_guarded(launch, operands, setting.threads)
-    return [unstored(t, operands[word], lanes) for t, word in zip(results, lowering.output_words)]
+    return [unstored(t, operands[word], lanes) for t, word in zip(results, lowering.output_words, strict=False)]
 
 
 def run_guarded(launch: Launch, operands: dict[str, Guarded], threads: int = 1) -> None:
@@ -161,7 +161,10 @@ def unstored(tensor: Tensor, guarded: Guarded, lanes: int) -> np.ndarray:
 
 def layouts_to_try(arrays, constants=()) -> list[list[str]]:
     """All inputs plain; all that can be blocked so; and one of these alone."""
-    able = [i for i, a in enumerate(arrays) if a is not None and i not in constants and a.dtype == np.float32 and a.ndim >= 3]
+    able = [
+        i for i, a in enumerate(arrays)
+        if a is not None and i not in constants and a.dtype == np.float32 and a.ndim >= 3
+    ]  # fmt: skip
     sets = {(), tuple(able), tuple(able[:1]), tuple(able[1:2])}
     return [[BLOCKED if i in chosen else PLAIN for i in range(len(arrays))] for chosen in sorted(sets)]
 

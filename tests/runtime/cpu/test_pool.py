@@ -57,7 +57,9 @@ def test_random(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"])
-@pytest.mark.parametrize("shape", [(1, 5, 3, 3), (2, 33, 7, 7), (1, 64, 1, 1), (1, 16, 130, 3), (3, 20, 1000), (1, 8, 2, 3, 4)])
+@pytest.mark.parametrize(
+    "shape", [(1, 5, 3, 3), (2, 33, 7, 7), (1, 64, 1, 1), (1, 16, 130, 3), (3, 20, 1000), (1, 8, 2, 3, 4)]
+)
 def test_global(name: str, shape: tuple[int, ...]) -> None:
     x = numbers(np.random.default_rng(1), shape)
     expect(OPS[name](), x, all_runs(OPS[name](), [x], lanes=(16, 4), threads=(1, 2)))

@@ -71,24 +71,27 @@ def plain_view(shapes: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> Vie
 def _broadcast_steps(shape: tuple[int, ...], target: tuple[int, ...]) -> list[int]:
     """Elements from one index to the next along each axis of ``target``, 0 where the operand is broadcast."""
     padded = (1,) * (len(target) - len(shape)) + shape
-    return [0 if n == 1 and t != 1 else math.prod(padded[i + 1 :]) for i, (n, t) in enumerate(zip(padded, target))]
+    pairs = zip(padded, target, strict=True)
+    return [0 if n == 1 and t != 1 else math.prod(padded[i + 1 :]) for i, (n, t) in enumerate(pairs)]
 
 
 def blocked_view(operands: Sequence[tuple[tuple[int, ...], bool]], shape: tuple[int, ...], lanes: int) -> View:
     """Operands (shape, stored blocked?) of a blocked output [N, C, *spatial].
 
-    Each has the output's shape (and is blocked), or is [N or 1, C or 1] with spatial axes of size 1 or none.
+    Each is blocked and of the output's shape (N may be 1), or is [N or 1, C or 1] with spatial axes of size 1 or none.
     """
     images, channels, pixels = shape[0], shape[1], math.prod(shape[2:])
     blocks = ceil_div(channels, lanes)
-    if all(s == shape for s, _ in operands):
+    if all(s == shape and is_blocked for s, is_blocked in operands):
         total = images * blocks * pixels * lanes
         return View((), total, (Walk(STREAM, (), total),) * len(operands))
     walks = []
     for own, is_blocked in operands:
         padded = (1,) * (len(shape) - len(own)) + own
-        if padded == shape and is_blocked:
-            walks.append(Walk(STREAM, (blocks * pixels * lanes, pixels * lanes), images * blocks * pixels * lanes))
+        if padded[1:] == shape[1:] and is_blocked:
+            image_size = blocks * pixels * lanes
+            image_step = image_size if padded[0] > 1 else 0
+            walks.append(Walk(STREAM, (image_step, pixels * lanes), padded[0] * image_size))
             continue
         stored = ceil_div(padded[1], lanes) * lanes if is_blocked else padded[1]
         image_step = stored if padded[0] > 1 else 0
@@ -168,7 +171,7 @@ def _emit_row(formula: str, types: tuple[str, ...], result: str, lanes: int):
             return at, b.select(flows, I64(lanes * item), I64(0))
 
         def compute(places, mask=None):
-            values = [emit.load(b, at, t, lanes, mask) for at, t in zip(places, types)]
+            values = [emit.load(b, at, t, lanes, mask) for at, t in zip(places, types, strict=False)]
             emit.store(b, places[-1], FORMULAS[formula](where, *values), result, lanes, mask)
 
         def body(_, places):
@@ -178,7 +181,7 @@ def _emit_row(formula: str, types: tuple[str, ...], result: str, lanes: int):
         p, q = (b.bitcast(b.trunc(word(name), I32), F32) for name in ("p", "q"))
         where = Code(context, b, types, result, lanes, p, q)
         index = indices()
-        walks = [operand(name, dtype, index) for name, dtype in zip(INPUTS, types)]
+        walks = [operand(name, dtype, index) for name, dtype in zip(INPUTS, types, strict=False)]
         to = b.add(word("y"), b.mul(b.add(b.mul(row, word("inner")), start), I64(SIZES[result])))
         steps = [*(step for _, step in walks), I64(lanes * SIZES[result])]
         rest = b.urem(count, I64(lanes))

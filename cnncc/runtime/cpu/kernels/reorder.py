@@ -52,10 +52,11 @@ def build(direction: str, lanes: int):
             stop = min(pixels, (piece + 1) * chunk)
             for p in range(piece * chunk, stop, lanes):
                 count = min(lanes, stop - p)
+                here, there = plain + 4 * p, blocked + width * p
                 if to_blocked:
-                    transpose_tile(x + plain + 4 * p, plain_step, valid, count, y + blocked + width * p, width, lanes, lanes)
+                    transpose_tile(x + here, plain_step, valid, count, y + there, width, lanes, lanes)
                 else:
-                    transpose_tile(x + blocked + width * p, width, count, valid, y + plain + 4 * p, plain_step, count, lanes)
+                    transpose_tile(x + there, width, count, valid, y + here, plain_step, count, lanes)
 
     return reorder
 

@@ -1,4 +1,4 @@
-"""What lowerings share: which layout suits an operand, and the check that a plan's layouts are among those a kernel has."""
+"""What lowerings share: which layout suits an operand, and the check of those that a plan has."""
 
 from __future__ import annotations
 

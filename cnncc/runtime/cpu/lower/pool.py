@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ....ir import DType, Op, TensorType
+from ....ir import Op, TensorType
 from ....ops.pool import Pool
 from ..kernel import Launch, ceil_div
 from ..kernels import pool, reduce
@@ -21,8 +21,8 @@ MAX_ORDER = 16  # of a norm, which is computed by so many products
 class PoolLowering(Lowering):
     """MaxPool, AveragePool and LpPool: blocked where that is worth it, else plain one number at a time.
 
-    As in the reference, a NaN under the window is the maximum. (ONNX Runtime gives a NaN or the largest number behind it,
-    depending on where the NaN stands.)
+    As in the reference, a NaN under the window is the maximum. (ONNX Runtime gives a NaN or the largest number behind
+    it, depending on where the NaN stands.)
     """
 
     def __init__(self, kind: str) -> None:
@@ -67,8 +67,6 @@ class GlobalPoolLowering(Lowering):
                lanes: int) -> Choice | Refusal:
         x = inputs[0]
         assert x is not None
-        if x.type.dtype is not DType.F32:
-            return Refusal(f"only f32 is native, not {x.type.dtype.value}")
         if getattr(op, "p", 1) > MAX_ORDER:
             return Refusal(f"norms are native up to p = {MAX_ORDER}")
         return Choice(reduce.KERNEL.name, inputs=(x.layout,), outputs=(PLAIN,))
@@ -82,7 +80,7 @@ class GlobalPoolLowering(Lowering):
         if x.layout == BLOCKED:
             return reduce.launch_blocked(x.shape, self.kind, lanes, p)
         shape = reduce.ReduceShape((1, math.prod(x.shape[:2])), (1, math.prod(x.shape[2:])))
-        return reduce.launch(shape, self.kind, lanes, p=p)
+        return reduce.launch(shape, self.kind, lanes, x.type.dtype.value, p)
 
 
 POOLS: dict[str, Lowering] = {

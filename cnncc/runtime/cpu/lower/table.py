@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..lowering import Lowering
 from .conv import ConvLowering
+from .elementwise import ELEMENTWISE
 from .gemm import GemmLowering, MatMulLowering
 from .pool import POOLS
 
@@ -14,4 +15,5 @@ LOWERINGS: dict[str, Lowering] = {
     "Gemm": GemmLowering(),
     "MatMul": MatMulLowering(),
     **POOLS,
+    **ELEMENTWISE,
 }

@@ -1,0 +1,61 @@
+"""Every case of the operators' own tests on the native kernels: equal to the reference, or refused for a reason."""
+
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+from lowered import all_runs
+
+import tests.ops
+from cnncc.ir import DType
+from cnncc.runtime.cpu.lower.table import LOWERINGS
+from cnncc.runtime.cpu.lowering import Refusal
+from tests.ops.cases import TOLERANCE, Case
+
+# Largest error over largest output where a kernel rounds otherwise than the reference.
+FACTOR = {"LRN": 4.0, "Gemm": 4.0, "MatMul": 4.0, "Conv": 4.0}
+MODULES = [
+    importlib.import_module(f"tests.ops.{m.name}") for m in pkgutil.iter_modules(tests.ops.__path__) if m.name != "cases"
+]
+CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if case.op.op_type in LOWERINGS]
+
+
+# Inputs that are constants in every model, beside those of which the case says so.
+CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2)}
+
+
+def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:
+    assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape)
+    if wanted.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, wanted)
+        return
+    finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
+    bound = factor * TOLERANCE[DType.of(wanted.dtype)]
+    np.testing.assert_allclose(
+        actual.astype(np.float64), wanted.astype(np.float64), rtol=bound, atol=bound * max(1.0, finite.max(initial=0.0))
+    )
+
+
+def trials() -> list:
+    found = []
+    for case in CASES:
+        floating = any(x is not None and x.dtype == np.float32 for x in case.inputs)
+        for dtype in case.dtypes if floating else case.dtypes[:1]:
+            found.append(pytest.param(case, dtype, id=f"{case}-{dtype.value}"))
+    return found
+
+
+@pytest.mark.parametrize(("case", "dtype"), trials())
+def test_case(case: Case, dtype: DType) -> None:
+    arrays = case.arrays(dtype)
+    with np.errstate(all="ignore"):
+        wanted = [np.asarray(y) for y in case.op.reference(*arrays)[: case.outputs]]
+    count = 1 if case.op.op_type == "MaxPool" else case.outputs  # its Indices are not native
+    runs = all_runs(case.op, arrays, CONSTANTS.get(case.op.op_type, case.constants), count)
+    if isinstance(runs, Refusal):
+        assert runs.reason
+        pytest.skip(runs.reason)
+    for outputs in runs:
+        for got, want in zip(outputs, wanted, strict=False):
+            alike(got, want, max(case.tolerance, FACTOR.get(case.op.op_type, 1.0)))
