@@ -77,8 +77,8 @@ class Pow(Elementwise):
         with np.errstate(all="ignore"):
             if x.dtype.kind in "iu" and y.dtype.kind in "iu":
                 # NumPy refuses negative integer powers of integers.
-                inverse = np.power(x.astype(np.float64), np.minimum(y, 0)).astype(x.dtype)
-                return (np.where(y < 0, inverse, np.power(x, np.maximum(y, 0).astype(x.dtype))),)
+                inverse = np.power(x.astype(np.float64), np.minimum(y, 0))
+                return (np.where(y < 0, inverse.astype(x.dtype), np.power(x, np.maximum(y, 0)).astype(x.dtype)),)
             return (np.asarray(np.power(x, y)).astype(x.dtype),)
 
 

@@ -18,11 +18,11 @@ __all__ = ["Gather", "GatherElements", "GatherND", "OneHot"]
 Array = np.ndarray[Any, Any]
 
 
-def _check_range(op_type: str, indices: Operand, size: DimLike) -> None:
+def _check_range(op_type: str, indices: Array | None, size: DimLike) -> None:
     """Raises OpError where a known index lies outside an axis of known size."""
-    if indices.value is None or indices.value.dtype == object or not isinstance(size, int):
+    if indices is None or indices.dtype == object or not isinstance(size, int):
         return
-    outside = indices.value[(indices.value < -size) | (indices.value >= size)]
+    outside = indices[(indices < -size) | (indices >= size)]
     if outside.size:
         raise OpError(f"{op_type}: index {outside[0]} is outside [{-size}, {size - 1}], an axis of size {size}")
 
@@ -41,10 +41,11 @@ class Gather(ShapeArithmetic):
         check_dtype("Gather", "indices", indices, INDICES)
         shape = data.type.shape
         axis = resolve_axis("Gather", self.axis, len(shape))
-        _check_range("Gather", indices, shape[axis])
+        _check_range("Gather", indices.value, shape[axis])
         return (TensorType(data.type.dtype, (*shape[:axis], *indices.type.shape, *shape[axis + 1:])),)
 
     def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:
+        _check_range("Gather", indices, data.shape[self.axis])
         return (np.asarray(np.take(data, indices, self.axis)),)
 
 
@@ -63,13 +64,14 @@ class GatherElements(ShapeArithmetic):
         if data.type.rank != indices.type.rank:
             raise OpError(f"GatherElements: data {data.type} and indices {indices.type} must be of one rank")
         axis = resolve_axis("GatherElements", self.axis, data.type.rank)
-        _check_range("GatherElements", indices, data.type.shape[axis])
+        _check_range("GatherElements", indices.value, data.type.shape[axis])
         for i, (d, n) in enumerate(zip(data.type.shape, indices.type.shape, strict=True)):
             if i != axis and isinstance(d, int) and isinstance(n, int) and n > d:
                 raise OpError(f"GatherElements: indices {indices.type} is larger than data {data.type} along axis {i}")
         return (TensorType(data.type.dtype, indices.type.shape),)
 
     def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:
+        _check_range("GatherElements", indices, data.shape[self.axis])
         places: list[Array] = list(np.indices(indices.shape, sparse=True))
         places[self.axis] = indices
         return (data[tuple(places)],)
@@ -102,11 +104,12 @@ class GatherND(ShapeArithmetic):
                               "axes")
             shared.append(size)
         for i in range(depth):
-            column = None if indices.value is None else np.asarray(indices.value[..., i])
-            _check_range("GatherND", Operand(indices.type, column), shape[batch + i])
+            _check_range("GatherND", None if indices.value is None else indices.value[..., i], shape[batch + i])
         return (TensorType(data.type.dtype, (*shared, *at[batch:-1], *shape[batch + depth:])),)
 
     def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:
+        for i in range(indices.shape[-1]):
+            _check_range("GatherND", indices[..., i], data.shape[self.batch_dims + i])
         batch = np.indices(indices.shape[:self.batch_dims], sparse=True)
         rest = (1,) * (indices.ndim - 1 - self.batch_dims)
         places = [b.reshape(b.shape + rest) for b in batch] + list(np.moveaxis(indices, -1, 0))
@@ -126,7 +129,7 @@ class OneHot(Op):
     def infer(self, indices: Operand, depth: Operand, values: Operand) -> tuple[TensorType, ...]:
         check_dtype("OneHot", "indices", indices, NUMERIC)
         check_dtype("OneHot", "values", values, ANY)
-        if agree((values.type.size, 2)) is None:
+        if values.type.rank != 1 or agree((values.type.size, 2)) is None:
             raise OpError(f"OneHot: values must be the two numbers [off, on], not {values.type}")
         axis = resolve_axis("OneHot", self.axis, indices.type.rank + 1)
         shape: Sequence[DimLike] = indices.type.shape

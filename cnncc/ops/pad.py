@@ -50,6 +50,8 @@ class Pad(Op):
 
     def infer(self, x: Operand, pads: Operand, value: Operand | None = None,
               axes: Operand | None = None) -> tuple[TensorType, ...]:
+        if x.type.rank == 0:
+            raise OpError(f"Pad: data must have an axis to pad along, but is {x.type}")
         if value is not None and (value.type.dtype != x.type.dtype or value.type.size != 1):
             raise OpError(f"Pad: constant_value must be one {x.type.dtype.value}, not {value.type}")
         widths = self.widths(x.type.rank, known_sizes("Pad", "pads", pads),

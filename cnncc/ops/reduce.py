@@ -50,7 +50,7 @@ class Reduce(ShapeArithmetic):
     def reference(self, x: Array, axes: Array | None = None) -> tuple[Array, ...]:
         gone = self.axes(x.ndim, () if axes is None else tuple(axes.ravel().tolist()))
         with np.errstate(all="ignore"):
-            y = np.asarray(type(self).formula(x, gone), None if x.dtype == object else x.dtype)
+            y = np.asarray(type(self).formula(x, gone), x.dtype)
         return (y if self.keepdims else np.squeeze(y, gone),)
 
 

@@ -91,6 +91,8 @@ class CumSum(Op):
         check_dtype("CumSum", "axis", axis, INDICES)
         if axis.type.size != 1:
             raise OpError(f"CumSum: axis must be one number, not {axis.type}")
+        if x.type.rank == 0:
+            raise OpError(f"CumSum: x must have an axis to add along, but is {x.type}")
         if axis.value is not None and axis.value.dtype != object:
             resolve_axis("CumSum", int(axis.value.ravel()[0]), x.type.rank)
         return (x.type,)

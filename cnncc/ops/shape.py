@@ -111,7 +111,7 @@ class Reshape(ShapeArithmetic):
         if not may_be_equal(product(source), product(target)):
             raise OpError(f"Reshape: the input {shape_text(source)} does not have the number of elements of the shape "
                           f"{shape_text(wanted)}")
-        return tuple(target)
+        return check_shape("Reshape", tuple(target))
 
 
 def _remainder(source: Sequence[DimLike], others: Sequence[DimLike]) -> DimLike:
@@ -269,7 +269,7 @@ class Transpose(ShapeArithmetic):
         return (TensorType(x.type.dtype, tuple(x.type.shape[i] for i in self.permutation(x.type.rank))),)
 
     def reference(self, x: Array) -> tuple[Array, ...]:
-        return (np.ascontiguousarray(np.transpose(x, self.permutation(x.ndim))),)
+        return (np.array(np.transpose(x, self.permutation(x.ndim)), order="C"),)
 
 
 SHAPE_OPS: tuple[type[Op], ...] = (

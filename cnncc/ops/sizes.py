@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+MOST_ELEMENTS = 2**56  # so that NumPy can count the bytes of 8-byte elements in 64 bits
 
 
 class ShapeArithmetic(Op):
@@ -53,6 +54,8 @@ def product(sizes: Iterable[DimLike]) -> DimLike:
 
 def resolve_axis(op_type: str, axis: int, rank: int, name: str = "axis") -> int:
     """`axis` counted from the front; raises OpError outside [-rank, rank-1]."""
+    if rank == 0:
+        raise OpError(f"{op_type}: {name} is {axis}, but the tensor is a scalar, which has no axes")
     if not -rank <= axis < rank:
         raise OpError(f"{op_type}: {name} {axis} is outside [{-rank}, {rank - 1}], the axes of a tensor of rank {rank}")
     return axis % rank
@@ -96,9 +99,11 @@ def known_ints(op_type: str, name: str, operand: Operand) -> tuple[int, ...]:
 
 
 def check_shape(op_type: str, sizes: tuple[DimLike, ...]) -> tuple[DimLike, ...]:
-    """The sizes; raises OpError where one is negative."""
+    """The sizes; raises OpError where one is negative or they are more than any memory holds."""
     if any(isinstance(d, int) and d < 0 for d in sizes):
         raise OpError(f"{op_type}: {shape_text(sizes)} is not a shape: sizes are at least 0")
+    if math.prod(d for d in sizes if isinstance(d, int) and d > 0) > MOST_ELEMENTS:
+        raise OpError(f"{op_type}: {shape_text(sizes)} is too large to be the shape of a tensor")
     return sizes
 
 

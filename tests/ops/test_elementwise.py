@@ -150,6 +150,8 @@ def test_remainder_of_infinities() -> None:
 def test_negative_integer_powers() -> None:
     (y,) = op("Pow").reference(np.array([1, -1, 2, -1]), np.array([-1, -3, -1, -2]))
     assert y.dtype == np.int64 and y.tolist() == [1, -1, 0, 1]
+    (y,) = op("Pow").reference(np.array([3, -1], np.int32), np.array([2, 2**40 + 1]))
+    assert y.dtype == np.int32 and y.tolist() == [9, -1]
 
 
 @pytest.mark.parametrize(("name", "operands", "result"), [

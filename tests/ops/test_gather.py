@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnncc.errors import OpError
 from cnncc.ir import DType
 from cnncc.ops.gather import Gather, GatherElements, GatherND, OneHot
 
@@ -81,10 +82,17 @@ def test_infer_symbolic(op: Any, operands: tuple[Any, ...], result: str) -> None
      "GatherND: index 4 is outside [-4, 3], an axis of size 4"),
     (OneHot(), ["i64[3]", "i64[]", "f32[2]"], "OneHot: the shape of the output depends on data: depth (i64[])"),
     (OneHot(), ["i64[3]", operand("i64[]", 0), "f32[2]"], "OneHot: depth must be one number of at least 1, not [0]"),
+    (OneHot(), ["i64[3]", operand("i64[]", 3), "f32[1,2]"], "OneHot: values must be the two numbers [off, on]"),
     (OneHot(), ["i64[3]", operand("i64[]", 3), "f32[3]"], "OneHot: values must be the two numbers [off, on]"),
 ])
 def test_wrong_input(op: Any, operands: list[Any], message: str) -> None:
     assert_refused(lambda: op, operands, message)
+
+
+@pytest.mark.parametrize("op", [Gather(), GatherElements(), GatherND()])
+def test_index_outside_at_run_time(op: Any) -> None:
+    with pytest.raises(OpError, match=rf"{op.op_type}: index 3 is outside \[-3, 2\], an axis of size 3"):
+        op.reference(normal(3), i64(0, 3).reshape((2, 1) if isinstance(op, GatherND) else (2,)))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

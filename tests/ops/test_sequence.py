@@ -73,6 +73,7 @@ def test_infer_symbolic() -> None:
     (Range, [given_sizes(0), given_sizes(5), given_sizes("N")], "Range: delta must be a fixed number, not N"),
     (lambda: Range(stash_type=7), [], "Range: stash_type must be 1 (f32) or 11 (f64), not 7"),
     (CumSum, ["f32[2,3]", operand("i64[]", 2)], "CumSum: axis 2 is outside [-2, 1]"),
+    (CumSum, ["f32[]", "i64[]"], "CumSum: x must have an axis to add along, but is f32[]"),
     (CumSum, ["f32[2,3]", "i64[2]"], "CumSum: axis must be one number, not i64[2]"),
     (Trilu, ["f32[3]"], "Trilu: the input must have at least two axes, not f32[3]"),
     (Trilu, ["f32[3,3]", "i64[2]"], "Trilu: k must be one number, not i64[2]"),

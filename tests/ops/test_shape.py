@@ -84,6 +84,7 @@ CASES = [
     *(Case(Transpose(perm=perm), (normal(2, 3, 4),), dtypes=F32) for perm in ((), (0, 2, 1), (2, 0, 1), (1, 2, 0))),
     Case(Transpose(perm=(0, 3, 1, 2)), (normal(2, 3, 0, 5),), dtypes=F32),
     Case(Transpose(perm=(1, 0)), (np.arange(6).reshape(2, 3),)),
+    Case(Transpose(), (np.array(1.5, np.float32),), dtypes=F32),
 ]
 
 
@@ -171,6 +172,9 @@ DEPENDS = "the shape of the output depends on data: {} ({}) is computed from mor
     (Unsqueeze(), ["f32[2]", given_sizes(0, -3)], "Unsqueeze: the axes [0, -3] name one axis twice; name each once"),
     (Expand(), ["f32[2]", given_sizes(3)], "Expand: the shapes [2] and [3] do not broadcast"),
     (Expand(), ["f32[1]", given_sizes(-1)], "Expand: [-1] is not a shape: sizes are at least 0"),
+    (ConstantOfShape(), [given_sizes(2**40, 2**40)],
+     "ConstantOfShape: [1099511627776,1099511627776] is too large to be the shape of a tensor"),
+    (Squeeze(), ["f32[]", given_sizes(0)], "Squeeze: the axis is 0, but the tensor is a scalar, which has no axes"),
     (ConstantOfShape(), [given_sizes(2, -1)], "ConstantOfShape: [2,-1] is not a shape: sizes are at least 0"),
     (Transpose(perm=(0, 2)), ["f32[2,3]"], "Transpose: perm [0, 2] does not name each of the input's 2 axes once"),
 ])
