@@ -42,8 +42,8 @@ class Range(Op):
             if o.type.size != 1:
                 raise OpError(f"Range: {name} must be a scalar, not {o.type}")
             if o.value is None:
-                raise OpError(f"Range: the shape of the output depends on data: {name} ({o.type}) is computed from "
-                              "more than shapes and constants; make it a constant")
+                raise OpError(f"Range: the shape of the output depends on data: {name} ({o.type}) does not "
+                              "follow from shapes and constants alone; make it a constant")
             scalars.append(o.value.ravel()[0])
         return (TensorType(dtype, (_count(*scalars),)),)
 

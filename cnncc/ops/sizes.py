@@ -84,8 +84,8 @@ def known_sizes(op_type: str, name: str, operand: Operand) -> tuple[DimLike, ...
     if operand.type.rank > 1:
         raise OpError(f"{op_type}: {name} must have one dimension, not {operand.type}")
     if operand.value is None:
-        raise OpError(f"{op_type}: the shape of the output depends on data: {name} ({operand.type}) is computed from "
-                      "more than shapes and constants; make it a constant")
+        raise OpError(f"{op_type}: the shape of the output depends on data: {name} ({operand.type}) does not follow "
+                      "from shapes and constants alone; make it a constant")
     return tuple(d if isinstance(d, Dim) else int(d) for d in operand.value.ravel().tolist())
 
 
