@@ -209,3 +209,20 @@ def test_fallbacks_can_be_refused():
     assert [s.kernel for s in plan.steps] == [REFERENCE] and "spatial axes" in plan.fallbacks[0].reason
     with pytest.raises(CnnccError, match=r"1 nodes .* 'Conv|'0' \(Conv\)"):
         compile(parse_graph(text, OPS), allow_fallback=False)
+
+
+def test_a_size_taken_out_of_a_shape_stays_a_scalar() -> None:
+    text = """graph @net(%x: f32[N,4]) {
+      %i = const 0 : i64[]
+      %axes = const [0] : i64[1]
+      %rest = const [2,2] : i64[2]
+      %0 = Shape(%x) : i64[2]
+      %1 = Gather(%0, %i) : i64[]
+      %2 = Unsqueeze(%1, %axes) : i64[1]
+      %3 = Concat(%2, %rest) {axis=0} : i64[3]
+      %4 = Reshape(%x, %3) : f32[N,2,2]
+      return %4
+    }"""
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    [y] = InferenceSession(compile(parse_graph(text, OPS), level=0)).run(None, {"x": x})
+    assert y.shape == (3, 2, 2) and y.tobytes() == x.tobytes()

@@ -96,7 +96,7 @@ def _infer(plan: Plan, step: Step, types: list[TensorType | None], values: dict[
             if value is None:
                 raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) is marked as known before the run, but its "
                                   "result depends on data")
-            values[number] = np.ascontiguousarray(value.astype(type_.dtype.numpy))
+            values[number] = value.astype(type_.dtype.numpy, order="C")  # keeps rank 0
 
 
 def _check_alias(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[int]) -> None:
