@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .ir import Dim, Graph
@@ -24,14 +24,17 @@ Shapes = Mapping[str, "int | Sequence[int | str | Dim]"]
 
 
 def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
-            accuracy: str = "default", lanes: int | None = None, dump_ir: str | Path | None = None,
-            allow_fallback: bool = True, warm: bool = True, on_event: Event | None = None) -> Plan:
+            constants: Mapping[str, Any] | None = None, accuracy: str = "default", lanes: int | None = None,
+            dump_ir: str | Path | None = None, allow_fallback: bool = True, warm: bool = True,
+            on_event: Event | None = None) -> Plan:
     """Compiles a network into a plan.
 
     Args:
         model: the path of an ONNX file, its bytes, an onnx.ModelProto, or a Graph (which is changed in place).
         level: 0 leaves the graph as it is, 1 cleans it up, 2 folds and fuses.
         shapes: sizes for symbolic dimensions (`{"N": 1}`) or whole shapes of inputs (`{"image": [1, 3, 224, 224]}`).
+        constants: contents for inputs that never change, by name; they stop being inputs. An input that is a shape
+            must be given here.
         accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's algorithm.
         lanes: floats of a vector to lay memory out for; by default this machine's.
         dump_ir: a folder for the IR text after each pass that changed it.
@@ -51,7 +54,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
 
     tell = on_event or (lambda stage, done, total: None)
     tell("reading the model", 0, 1)
-    graph = _load(model, shapes or {})
+    graph = _load(model, shapes or {}, constants or {})
     optimise(graph, level, dump_ir=dump_ir, on_event=tell)
     tell("choosing kernels", 0, 1)
     if accuracy not in ACCURACIES:
@@ -89,17 +92,17 @@ def optimise(graph: Graph, level: int = 2, *, dump_ir: str | Path | None = None,
     return run_passes(graph, PIPELINES[level], dump=dump_ir, on_pass=told)
 
 
-def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes) -> Graph:
+def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes, constants: Mapping[str, Any]) -> Graph:
     inputs = {name: shape for name, shape in shapes.items() if not isinstance(shape, int)}
     sizes = {name: size for name, size in shapes.items() if isinstance(size, int)}
     if isinstance(model, Graph):
         graph = model
-        if inputs:
-            raise InputError("the shapes of a Graph's inputs are its own: bind its symbolic dimensions instead")
+        if inputs or constants:
+            raise InputError("the inputs of a Graph are its own: bind its symbolic dimensions instead of their shapes")
     else:
         from .frontends import load_graph
 
-        graph = load_graph(model, shapes=inputs)
+        graph = load_graph(model, shapes=inputs, constants=constants)
     for name, size in sizes.items():
         if name not in graph.symbols:
             known = ", ".join(graph.symbols) or "none"
