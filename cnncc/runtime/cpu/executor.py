@@ -1,4 +1,4 @@
-"""Runs a table of steps natively: one parallel region a run, tasks claimed with atomics, no barrier objects.
+"""Runs a table of steps natively: one parallel region a run (see threads.py), tasks claimed with atomics.
 
 Each thread walks the steps in order. A step's tasks are split evenly over the threads' slots; a thread first claims
 chunks of ``grain`` tasks from its own slot, then from the others'. It goes on to the next step when all tasks of the
@@ -26,7 +26,7 @@ from cnncc.runtime.cpu.threads import available_threads, threading_layer
 __all__ = ["StepRecord", "StepTable", "aligned_words", "available_threads", "threading_layer"]
 
 LINE = 8  # words in a cache line
-H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE, H_STEPS, H_COUNTERS, H_IDS = range(10)
+H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE, H_STEPS, H_COUNTERS, H_IDS, H_POOL = range(11)
 HEADER_WORDS = 2 * LINE
 S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN = range(5)
 STEP_WORDS = LINE
@@ -115,7 +115,10 @@ def build_run():
         store_i64(place + 8, threads)
         store_i64(place + 16, 8)
         work = load_i64(table + 8 * H_WORK)
-        call_8(load_i64(table + 8 * H_PARALLEL_FOR), work, place, place + 8, place + 16, table, 0, 1, threads)
+        call_8(
+            load_i64(table + 8 * H_PARALLEL_FOR), work, place, place + 8, place + 16, table,
+            load_i64(table + 8 * H_POOL), 1, threads,
+        )  # fmt: skip
 
     return run
 
@@ -179,8 +182,8 @@ class StepTable:
         table[sizes[0] : sizes[0] + slots] = np.arange(slots)
         if slots > 1:
             layer = threading_layer()
-            self._lock = layer.lock
-            table[H_PARALLEL_FOR] = layer.parallel_for
+            self._lock, self._start = layer.lock, layer.start
+            table[H_PARALLEL_FOR], table[H_POOL] = layer.parallel_for, layer.pool
             table[H_WORK] = native.get_kernel("executor_work", ())
         table[H_YIELD], table[H_SLOTS] = _yield_address(), slots
         table[H_STEPS], table[H_COUNTERS], table[H_IDS] = records, counters, ids
@@ -202,14 +205,25 @@ class StepTable:
         return start + word + width * np.arange(self.threads if own else 1)
 
     def run(self, begin: int = 0, end: int | None = None, threads: int | None = None) -> None:
-        """Execute steps begin..end-1 (all by default) with up to the table's number of threads. Releases the GIL."""
+        """Execute steps begin..end-1 (all by default) with up to the table's number of threads. Releases the GIL.
+
+        Where the threading layer serves one run at a time and is busy, this run works alone.
+        """
         end = self.count if end is None else end
         threads = self.threads if threads is None else min(threads, self.threads)
-        if self._lock is None or threads <= 1:
+        if threads <= 1:
+            self._run(self.address, begin, end, 1)
+            return
+        self._start(threads)
+        if self._lock is None:
             self._run(self.address, begin, end, threads)
-        else:
-            with self._lock:
+        elif self._lock.acquire(blocking=False):
+            try:
                 self._run(self.address, begin, end, threads)
+            finally:
+                self._lock.release()
+        else:
+            self._run(self.address, begin, end, 1)
 
 
 def _padded(words: int) -> int:

@@ -123,10 +123,10 @@ def stack(typingctx, size):
 
 @intrinsic
 def fetch_add(typingctx, address, value):
-    """Add to the int64 at ``address`` atomically (acquire and release); the old value."""
+    """Add to the int64 at ``address`` atomically (sequentially consistent); the old value."""
 
     def codegen(context, builder, sig, args):
-        return builder.atomic_rmw("add", pointer(builder, args[0], I64), args[1], "acq_rel")
+        return builder.atomic_rmw("add", pointer(builder, args[0], I64), args[1], "seq_cst")
 
     return signature(types.int64, types.int64, types.int64), codegen
 
@@ -199,4 +199,5 @@ def _caller(name: str, arity: int):
     return intrinsic(scope[name])
 
 
-call_0, call_3, call_8 = _caller("call_0", 0), _caller("call_3", 3), _caller("call_8", 8)
+call_0, call_1, call_3 = _caller("call_0", 0), _caller("call_1", 1), _caller("call_3", 3)
+call_4, call_8 = _caller("call_4", 4), _caller("call_8", 8)

@@ -1,17 +1,15 @@
 """How many threads to use, and the threading layer that provides them."""
 
-import ctypes
-import importlib.util
 import math
 import os
 import sys
 import threading
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 
 def available_threads() -> int:
@@ -64,42 +62,32 @@ def _quota_v1(folder: Path) -> float | None:
 
 @dataclass(frozen=True)
 class ThreadingLayer:
-    """Numba's: ``name`` is omp, tbb or workqueue; ``lock`` serialises runs where the layer is not re-entrant.
+    """``name`` is pool (our own), or Numba's omp, tbb or workqueue.
 
-    ``parallel_for`` is the address of its C function of that name.
+    ``parallel_for`` is the address of a C function like Numba's numba_parallel_for, ``pool`` its sixth argument.
+    ``lock`` must be held during a run where the layer serves one at a time. ``start`` provides for n threads.
     """
 
     name: str
     parallel_for: int
-    lock: AbstractContextManager | None
+    pool: int = 0
+    lock: Any = None
+    start: Callable[[int], None] = lambda threads: None
 
 
 @cache
 def threading_layer() -> ThreadingLayer:
-    """Start the threads (once a process)."""
-    if "numba" not in sys.modules and "NUMBA_THREADING_LAYER" not in os.environ:
-        layer = _openmp_without_numba()
-        if layer is not None:
-            return layer
+    """Our own pool where the system has what it needs; Numba's layer elsewhere, or if NUMBA_THREADING_LAYER is set."""
+    if "NUMBA_THREADING_LAYER" not in os.environ and hasattr(os, "register_at_fork") and sys.platform != "darwin":
+        from cnncc.runtime.cpu.executor import H_ACTIVE
+        from cnncc.runtime.cpu.worker_pool import WorkerPool
+
+        try:
+            pool = WorkerPool(8 * H_ACTIVE)
+            return ThreadingLayer("pool", pool.parallel_for, pool.address, pool.lock, pool.start)
+        except OSError:
+            pass
     return _numba_layer()
-
-
-def _openmp_without_numba() -> ThreadingLayer | None:
-    """Numba's OpenMP layer is one extension module that needs nothing else of Numba: 0.25 s less to start."""
-    numba = importlib.util.find_spec("numba")
-    for folder in (numba.submodule_search_locations or []) if numba else []:
-        for suffix in EXTENSION_SUFFIXES:
-            path = Path(folder, "np", "ufunc", f"omppool{suffix}")
-            if path.exists():
-                try:
-                    spec = importlib.util.spec_from_file_location("numba.np.ufunc.omppool", path)
-                    module = importlib.util.module_from_spec(spec)
-                    spec.loader.exec_module(module)
-                    ctypes.CFUNCTYPE(None, ctypes.c_int)(module.launch_threads)(os.cpu_count() or 1)
-                    return ThreadingLayer("omp", module.parallel_for, None)
-                except (ImportError, AttributeError):
-                    return None
-    return None
 
 
 def _numba_layer() -> ThreadingLayer:
@@ -115,4 +103,4 @@ def _numba_layer() -> ThreadingLayer:
     if name == "workqueue":
         lock = threading.Lock()
         warnings.warn("Numba has no OpenMP here: its workqueue layer takes 100 us for each parallel run", stacklevel=3)
-    return ThreadingLayer(name, llvm.address_of_symbol("numba_parallel_for"), lock)
+    return ThreadingLayer(name, llvm.address_of_symbol("numba_parallel_for"), lock=lock)

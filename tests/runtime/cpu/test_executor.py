@@ -1,5 +1,8 @@
 """The executor: every task once, steps in order, many runs at once."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -87,3 +90,54 @@ def test_scratch_memories_are_apart() -> None:
 
 def test_available_threads_is_positive() -> None:
     assert available_threads() >= 1
+
+
+SCRIPT = """
+import os, sys
+import numpy as np
+from cnncc.runtime.cpu import executor, native
+from cnncc.runtime.cpu.kernels import conv_depthwise
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+
+step = conv_depthwise.launch(ConvShape(1, 64, 64, (1, 9, 9), (1, 9, 9), (1, 1, 1), groups=64), 16)
+x = np.random.default_rng(0).standard_normal((64, 9, 9)).astype(np.float32)
+w, bias, y = np.ones(64, np.float32), np.zeros(64, np.float32), np.zeros_like(x)
+words = step.bind({k: v.ctypes.data for k, v in dict(x=x, w=w, bias=bias, y=y).items()})
+table = executor.StepTable([executor.StepRecord(native.get_kernel(*step.key), words, step.tasks)], 2)
+
+def good():
+    y[:] = 0
+    table.run()
+    return np.array_equal(x, y)
+
+assert good()
+print(executor.threading_layer().name)
+if sys.argv[1] == "fork":
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all(good() for _ in range(100)) else 1)
+    assert os.waitpid(child, 0)[1] == 0 and good()
+"""
+
+
+def run_script(layer: str | None, argument: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("NUMBA_THREADING_LAYER", None)
+    if layer:
+        environment["NUMBA_THREADING_LAYER"] = layer
+    command = [sys.executable, "-c", SCRIPT, argument]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fork and POSIX semaphores")
+def test_runs_after_a_fork() -> None:
+    assert run_script(None, "fork") == "pool"
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_threading_layers_of_numba(layer: str) -> None:
+    try:
+        __import__("numba.np.ufunc.omppool" if layer == "omp" else "numba")
+    except ImportError:
+        pytest.skip(f"no {layer} here")
+    assert run_script(layer, "stay") == layer
