@@ -126,7 +126,8 @@ def run_script(layer: str | None, argument: str) -> str:
     if layer:
         environment["NUMBA_THREADING_LAYER"] = layer
     command = [sys.executable, "-c", SCRIPT, argument]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.strip()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fork and POSIX semaphores")
