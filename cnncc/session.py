@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +52,13 @@ class InferenceSession:
         self.plan = plan if isinstance(plan, Plan) else Plan.load(plan)
         self.threads = thread_count(threads)
         self._lock = threading.Lock()
-        self._bindings: OrderedDict[tuple[int, ...], _Pool] = OrderedDict()
         self._packed: dict[int, dict[str, Array]] = {}  # by executed step: constants that depend on no size
         self._inputs = {port.name: number for number, port in enumerate(self.plan.inputs)}
         self._types = [self.plan.buffers[port.buffer].type for port in self.plan.inputs]
         self._output_numbers = {port.name: number for number, port in enumerate(self.plan.outputs)}
-        self._fixed = self._pool(()) if self.plan.is_static else None
+        self._pools: dict[tuple[tuple[int, ...], ...], _Pool] = {}  # by the inputs' shapes
+        if self.plan.is_static:
+            self._pool([np.empty(t.static_shape, t.dtype.numpy) for t in self._types])
 
     # -- what the model takes and gives --------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class InferenceSession:
         """
         wanted = None if output_names is None else self._wanted(output_names)
         inputs = self._check_feeds(feeds)
-        pool = self._fixed if self._fixed is not None else self._pool(self._symbols(inputs))
+        pool = self._pools.get(tuple([array.shape for array in inputs])) or self._pool(inputs)
         outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
         context = pool.take()
         try:
@@ -101,7 +101,7 @@ class InferenceSession:
     def run_all(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """What every step computes, by the name of the value, for finding where two runtimes part."""
         inputs = self._check_feeds(feeds)
-        pool = self._fixed if self._fixed is not None else self._pool(self._symbols(inputs))
+        pool = self._pools.get(tuple([array.shape for array in inputs])) or self._pool(inputs)
         outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
         context = pool.take()
         try:
@@ -128,8 +128,6 @@ class InferenceSession:
                 array = np.asarray(array)
             if array.dtype != type_.dtype.numpy or not array.flags.c_contiguous or not array.flags.aligned:
                 array = _normalise(name, array, type_)
-            if array.shape != type_.shape:
-                _check_shape(name, array.shape, type_)
             inputs.append(array)
         return inputs
 
@@ -157,18 +155,18 @@ class InferenceSession:
                                      f"but is {size}")
         return tuple(sizes[s] for s in self.plan.symbols)
 
-    def _pool(self, sizes: tuple[int, ...]) -> _Pool:
-        """The contexts for inputs of these sizes; made once, the least recently used being dropped."""
+    def _pool(self, inputs: Sequence[Array]) -> _Pool:
+        """The contexts for inputs of these shapes; made once, the first ones made being dropped beyond MAX_BINDINGS."""
+        for array, type_, port in zip(inputs, self._types, self.plan.inputs, strict=True):
+            _check_shape(port.name, array.shape, type_)
+        sizes = self._symbols(inputs)
+        shapes = tuple(array.shape for array in inputs)
         with self._lock:
-            pool = self._bindings.get(sizes)
-            if pool is None:
-                pool = _Pool(self._prepare(dict(zip(self.plan.symbols, sizes, strict=True))))
-                self._bindings[sizes] = pool
-                if len(self._bindings) > MAX_BINDINGS:
-                    self._bindings.popitem(last=False)
-            else:
-                self._bindings.move_to_end(sizes)
-            return pool
+            if shapes not in self._pools:
+                self._pools[shapes] = _Pool(self._prepare(dict(zip(self.plan.symbols, sizes, strict=True))))
+                if len(self._pools) > MAX_BINDINGS:
+                    del self._pools[next(iter(self._pools))]
+            return self._pools[shapes]
 
     def _prepare(self, symbols: Mapping[str, int]) -> Prepared:
         from .runtime.cpu.binding import bind, constant_operands

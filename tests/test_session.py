@@ -163,7 +163,7 @@ def test_sizes_that_vary_keep_a_bounded_number_of_memory_plans(session):
 
     for h in range(3, 3 + 2 * MAX_BINDINGS):
         session.run(None, feeds(h=h))
-    assert len(session._bindings) <= MAX_BINDINGS
+    assert len(session._pools) <= MAX_BINDINGS
 
 
 def test_outputs_that_are_inputs_constants_or_given_twice():
