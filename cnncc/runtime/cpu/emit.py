@@ -214,6 +214,56 @@ def _suffix(dtype: str) -> str:
     return dtype if is_float(dtype) else f"i{8 * SIZES[dtype]}"
 
 
+def unravel(builder: ir.IRBuilder, number: Value, sizes: Sequence[Value]) -> list[Value]:
+    """The index along each axis of element ``number``, the first axis having any size and the others ``sizes``; axes of
+    size 1, which are common, cost no division."""
+    found: list[Value] = []
+    rest = number
+    for size in reversed(sizes):
+        before = builder.block
+        with builder.if_then(builder.icmp_signed("!=", size, I64(1))):
+            index, above = builder.urem(rest, size), builder.udiv(rest, size)
+            inside = builder.block
+        index_phi, rest_phi = builder.phi(I64), builder.phi(I64)
+        index_phi.add_incoming(I64(0), before)
+        index_phi.add_incoming(index, inside)
+        rest_phi.add_incoming(rest, before)
+        rest_phi.add_incoming(above, inside)
+        found.insert(0, index_phi)
+        rest = rest_phi
+    return [rest, *found]
+
+
+def copy_bytes(builder: ir.IRBuilder, target: Value, source: Value, count: Value, lanes: int) -> None:
+    """``count`` bytes, by vectors; what is left is copied by the vector that ends where they end."""
+    width = 4 * lanes
+
+    def move(at: Value, size: int) -> None:
+        kind = ir.VectorType(ir.IntType(8), size) if size > 1 else ir.IntType(8)
+        value = builder.load(pointer(builder, builder.add(source, at), kind), align=1)
+        builder.store(value, pointer(builder, builder.add(target, at), kind), align=1)
+
+    with builder.if_else(builder.icmp_signed(">=", count, I64(width))) as (long, short):
+        with long:
+            last = builder.sub(count, I64(width))
+
+            def body(at: Value, _: list[Value]) -> list[Value]:
+                move(at, width)
+                return []
+
+            loop(builder, I64(0), last, width, [], body)
+            move(last, width)
+        with short:
+            at: Value = I64(0)
+            size = width // 2
+            while size:
+                some = builder.and_(count, I64(size))
+                with builder.if_then(builder.icmp_signed("!=", some, I64(0))):
+                    move(at, size)
+                at = builder.add(at, some)
+                size //= 2
+
+
 def first_lanes(builder: ir.IRBuilder, count: Value, lanes: int) -> Value:
     """The mask of the lanes below ``count``."""
     return emit_mask(builder, count, lanes)

@@ -24,6 +24,39 @@ def _transposed(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
     return rows
 
 
+def emit_transpose(builder, source, source_step, rows, width, target, target_step, depth, size: int) -> None:
+    """The code of ``transpose_tile`` for tiles of ``size`` rows and columns."""
+    kind = vector(size)
+
+    def place(base, step, index):
+        return builder.add(base, builder.mul(step, index))
+
+    def whole():
+        values = [
+            builder.load(pointer(builder, place(source, source_step, I64(r)), kind), align=4) for r in range(size)
+        ]
+        for c, value in enumerate(_transposed(builder, values)):
+            builder.store(value, pointer(builder, place(target, target_step, I64(c)), kind), align=4)
+
+    def partial():
+        inside, last = emit_mask(builder, width, size), builder.sub(rows, I64(1))
+        values = []
+        for r in range(size):
+            row = builder.select(builder.icmp_signed("<", I64(r), rows), I64(r), last)
+            values.append(emit_masked_load(builder, place(source, source_step, row), inside, size))
+        written = emit_mask(builder, depth, size)
+        for c, value in enumerate(_transposed(builder, values)):
+            with builder.if_then(builder.icmp_signed("<", I64(c), width)):
+                emit_masked_store(builder, value, place(target, target_step, I64(c)), written)
+
+    full = builder.and_(builder.icmp_signed("==", rows, I64(size)), builder.icmp_signed("==", width, I64(size)))
+    with builder.if_else(full) as (all_valid, some_valid):
+        with all_valid:
+            whole()
+        with some_valid:
+            partial()
+
+
 @intrinsic(prefer_literal=True)
 def transpose_tile(typingctx, source, source_step, rows, width, target, target_step, depth, lanes):
     """Write the transpose of ``rows x width`` float32 (1..lanes each): ``width`` rows of ``depth`` >= rows floats.
@@ -32,38 +65,9 @@ def transpose_tile(typingctx, source, source_step, rows, width, target, target_s
     row. Nothing else is read or written. The count ``lanes`` is a constant; whole tiles take no masks.
     """
     size = constant(lanes)
-    kind = vector(size)
 
     def codegen(context, builder, sig, args):
-        source, source_step, rows, width, target, target_step, depth, _ = args
-
-        def place(base, step, index):
-            return builder.add(base, builder.mul(step, index))
-
-        def whole():
-            values = [
-                builder.load(pointer(builder, place(source, source_step, I64(r)), kind), align=4) for r in range(size)
-            ]
-            for c, value in enumerate(_transposed(builder, values)):
-                builder.store(value, pointer(builder, place(target, target_step, I64(c)), kind), align=4)
-
-        def partial():
-            inside, last = emit_mask(builder, width, size), builder.sub(rows, I64(1))
-            values = []
-            for r in range(size):
-                row = builder.select(builder.icmp_signed("<", I64(r), rows), I64(r), last)
-                values.append(emit_masked_load(builder, place(source, source_step, row), inside, size))
-            written = emit_mask(builder, depth, size)
-            for c, value in enumerate(_transposed(builder, values)):
-                with builder.if_then(builder.icmp_signed("<", I64(c), width)):
-                    emit_masked_store(builder, value, place(target, target_step, I64(c)), written)
-
-        full = builder.and_(builder.icmp_signed("==", rows, I64(size)), builder.icmp_signed("==", width, I64(size)))
-        with builder.if_else(full) as (all_valid, some_valid):
-            with all_valid:
-                whole()
-            with some_valid:
-                partial()
+        emit_transpose(builder, *args[:7], size)
         return context.get_dummy_value()
 
     return signature(types.void, *(types.int64,) * 7, lanes), codegen

@@ -142,14 +142,6 @@ def _emit_row(formula: str, types: tuple[str, ...], result: str, lanes: int):
         def word(name):
             return b.load(pointer(b, b.add(args, I64(place[name])), I64), align=8)
 
-        def indices():
-            found, rest = [], row
-            for d in range(OUTER - 1, 0, -1):
-                size = word(f"size_{d}")
-                found.insert(0, b.urem(rest, size))
-                rest = b.udiv(rest, size)
-            return [rest, *found]
-
         def operand(name, dtype, index):
             """Where the operand begins, and the bytes from one vector to the next."""
             item, mode, at = SIZES[dtype], word(f"mode_{name}"), word(name)
@@ -180,7 +172,7 @@ def _emit_row(formula: str, types: tuple[str, ...], result: str, lanes: int):
 
         p, q = (b.bitcast(b.trunc(word(name), I32), F32) for name in ("p", "q"))
         where = Code(context, b, types, result, lanes, p, q)
-        index = indices()
+        index = emit.unravel(b, row, [word(f"size_{d}") for d in range(1, OUTER)])
         walks = [operand(name, dtype, index) for name, dtype in zip(INPUTS, types, strict=False)]
         to = b.add(word("y"), b.mul(b.add(b.mul(row, word("inner")), start), I64(SIZES[result])))
         steps = [*(step for _, step in walks), I64(lanes * SIZES[result])]
