@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError, ModelError, VerificationFailed
-from .ir import TensorType
+from .ir import DType, TensorType
 from .plan import Plan
 from .session import InferenceSession
 
@@ -69,7 +69,8 @@ class Report:
 
 def verify(plan: Plan | str | Path, model: str | Path | bytes | onnx.ModelProto, *,
            feeds: Mapping[str, Array] | None = None, seed: int = 0, runs: int = 1, tolerance: float = 1e-4,
-           layers: bool = False, sizes: Mapping[str, int] | None = None, threads: int | None = None) -> Report:
+           layers: bool = False, sizes: Mapping[str, int] | None = None,
+           constants: Mapping[str, Any] | None = None, threads: int | None = None) -> Report:
     """Runs `plan` and, in ONNX Runtime, `model` on the same inputs and compares their outputs.
 
     Args:
@@ -78,6 +79,7 @@ def verify(plan: Plan | str | Path, model: str | Path | bytes | onnx.ModelProto,
         tolerance: on each output's error (see Difference).
         layers: also compare every intermediate value of the model that the plan still computes under its name.
         sizes: of symbolic dimensions other than the batch.
+        constants: contents of those inputs of the model that the plan was compiled with as constants.
 
     Raises:
         InputError: onnxruntime is missing, or a size is.
@@ -89,7 +91,7 @@ def verify(plan: Plan | str | Path, model: str | Path | bytes | onnx.ModelProto,
     computed = [_run(session, one, layers) for one in tried]
     outputs = [port.name for port in session.plan.outputs]
     names = [*outputs, *(name for name in computed[0] if name not in outputs and name not in types)]
-    reference = _Reference(model, names, outputs)
+    reference = _Reference(model, names, outputs, constants or {})
     differences: dict[str, Difference] = {}
     for one, found in zip(tried, computed, strict=True):
         for name, expected in reference.run(one).items():
@@ -135,7 +137,7 @@ class _Reference:
     """ONNX Runtime on the model, which is made to give the named intermediate values too, as far as it has them."""
 
     def __init__(self, model: str | Path | bytes | onnx.ModelProto, names: Sequence[str],
-                 outputs: Sequence[str]) -> None:
+                 outputs: Sequence[str], constants: Mapping[str, Any]) -> None:
         try:
             import onnxruntime as ort
         except ImportError:
@@ -155,10 +157,12 @@ class _Reference:
         if missing:
             raise InputError(f"{_describe(model)} has no output '{missing[0]}': the plan was compiled from another one")
         self._names = [name for name in names if name in given]
+        types = {i.name: _NUMPY_TYPES.get(i.type) for i in self._session.get_inputs()}
+        self._constants = {name: np.asarray(value, types.get(name)) for name, value in constants.items()}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         try:
-            results = self._session.run(self._names, dict(feeds))
+            results = self._session.run(self._names, self._constants | dict(feeds))
         except self._errors as error:
             raise ModelError(f"ONNX Runtime cannot run the model: {_first_line(error)}") from None
         return {name: r for name, r in zip(self._names, results, strict=True) if isinstance(r, np.ndarray)}
@@ -208,6 +212,9 @@ def _random_array(random: np.random.Generator, type_: TensorType) -> Array:
         return random.standard_normal(shape).astype(dtype.numpy)
     top = 2 if dtype.value == "bool" else 256 if dtype.value == "u8" else 8
     return random.integers(0, top, shape).astype(dtype.numpy)
+
+
+_NUMPY_TYPES = {t.ort_name: t.numpy for t in DType}
 
 
 def _describe(model: object) -> str:

@@ -92,6 +92,18 @@ def test_sizes_that_only_the_caller_knows() -> None:
     assert cnncc.verify(plan, model, sizes={"H": 4, "W": 5}).outputs[0].shape == (1, 3, 4, 5)
 
 
+def test_inputs_that_were_fixed_to_constants() -> None:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph([helper.make_node("Reshape", ["x", "shape"], ["y"])], "g",
+                              [value("x", TensorProto.FLOAT, [2, 6]), value("shape", TensorProto.INT64, [2])],
+                              [value("y", TensorProto.FLOAT, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    plan = cnncc.compile(model, constants={"shape": [3, 4]})
+    assert cnncc.verify(plan, model, constants={"shape": [3, 4]}).outputs[0].shape == (3, 4)
+    with pytest.raises(ModelError, match="cannot run the model"):
+        cnncc.verify(plan, model)
+
+
 def test_a_model_that_is_another_one() -> None:
     plan = cnncc.compile(model_of([1, 3]))
     with pytest.raises(InputError, match="no output 'y'"):

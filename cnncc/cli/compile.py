@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Reporter, human_bytes, print_json
-from .options import Json, Quiet, Shapes
+from .options import Constants, Json, Quiet, Shapes
 
 if TYPE_CHECKING:
     from ..plan import Plan
+
+
+class Accuracy(enum.StrEnum):
+    DEFAULT = "default"
+    HIGH = "high"
 
 
 def compile_(
@@ -21,6 +27,10 @@ def compile_(
         level: Annotated[int, typer.Option(
             "--level", "-O", min=0, max=2, help="0: as it is; 1: clean up; 2: fold and fuse.")] = 2,
         shapes: Shapes = None,
+        constants: Constants = None,
+        accuracy: Annotated[Accuracy, typer.Option(
+            help="`high`: convolutions as direct sums only; `default`: also by Winograd's algorithm.")
+        ] = Accuracy.DEFAULT,
         dump_ir: Annotated[Path | None, typer.Option(
             "--dump-ir", help="A folder for the IR text after each pass that changed it.")] = None,
         no_fallback: Annotated[bool, typer.Option(
@@ -36,14 +46,16 @@ def compile_(
         cnncc compile resnet50.onnx -O0 --dump-ir passes/
     """
     from ..compiler import compile
+    from .feeds import read_constants
     from .files import check_writable
     from .shapes import parse_shapes
 
     target = output or model.with_suffix(".plan")
     check_writable(target)
     with Reporter(quiet) as reporter:
-        plan = compile(model, level=level, shapes=parse_shapes(shapes), dump_ir=dump_ir,
-                       allow_fallback=not no_fallback, on_event=reporter.event)
+        plan = compile(model, level=level, shapes=parse_shapes(shapes), constants=read_constants(constants),
+                       accuracy=accuracy.value, dump_ir=dump_ir, allow_fallback=not no_fallback,
+                       on_event=reporter.event)
         plan.save(target)
     for step in plan.fallbacks:
         reporter.say(f"warning: '{step.name}' ({step.op.op_type}) runs on its NumPy reference: {step.reason}")

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..ir import TensorType
 from .pictures import PICTURE_SUFFIXES, PictureOptions, read_pictures
 
-__all__ = ["read_array", "read_feeds"]
+__all__ = ["read_array", "read_constants", "read_feeds"]
 
 Array = np.ndarray[Any, Any]
 
@@ -45,6 +45,23 @@ def read_feeds(given: Sequence[str], inputs: Mapping[str, TensorType],
         name = missing[0]
         raise InputError(f"nothing was given for the input '{name}' ({inputs[name]}); add --input {name}=FILE")
     return feeds
+
+
+def read_constants(given: Sequence[str] | None) -> dict[str, Array | list[float]]:
+    """The contents that the options `--constant NAME=VALUE` fix inputs to: `shape=2,3` or `table=x.npy`."""
+    found: dict[str, Array | list[float]] = {}
+    for text in given or ():
+        name, _, value = text.rpartition("=")
+        if name and value.lower().endswith(".npy"):
+            found[name] = read_array(Path(value))[""]
+            continue
+        try:
+            found[name] = [float(part) if "." in part else int(part) for part in value.split(",")]
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError(f"'{text}' is not a constant; write --constant NAME=2,3 or --constant NAME=FILE.npy")
+    return found
 
 
 def _split(text: str, inputs: Mapping[str, TensorType]) -> tuple[str | None, Path]:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes more, uses less
     try:
-        code = app([a for a in given if a != "--debug"], standalone_mode=False)
+        code = app([a for a in given if a != "--debug"], standalone_mode=False, prog_name="cnncc")
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Inputs", "Json", "Quiet", "Shapes", "Threads"]
+__all__ = ["Constants", "Inputs", "Json", "Quiet", "Shapes", "Threads"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
@@ -16,3 +16,5 @@ Inputs = Annotated[list[str] | None, typer.Option(
     "--input", "-i", metavar="[NAME=]FILE", help="A .npy or .npz file or a picture; repeat it for several inputs.")]
 Shapes = Annotated[list[str] | None, typer.Option(
     "--shape", metavar="NAME=SIZE", help="The size of a symbolic dimension, or the shape of an input; repeat it.")]
+Constants = Annotated[list[str] | None, typer.Option(
+    "--constant", metavar="NAME=VALUE", help="An input that never changes: numbers (2,3) or an .npy file; repeat it.")]

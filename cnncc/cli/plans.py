@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import CnnccError
 from .console import Reporter
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..ir import TensorType
     from ..plan import Plan
 
-__all__ = ["input_types", "open_plan"]
+__all__ = ["input_types", "open_plan", "sizes_of", "warm"]
 
 
 def open_plan(path: Path, reporter: Reporter) -> Plan:
@@ -28,3 +32,24 @@ def open_plan(path: Path, reporter: Reporter) -> Plan:
 def input_types(plan: Plan) -> dict[str, TensorType]:
     """The types of the plan's inputs by the names users give."""
     return {port.name: plan.buffers[port.buffer].type for port in plan.inputs}
+
+
+def sizes_of(plan: Plan, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The sizes that these inputs give the plan's symbolic dimensions."""
+    pairs = [(str(d), size) for name, type_ in input_types(plan).items() if name in feeds
+             for d, size in zip(type_.shape, feeds[name].shape, strict=False)]
+    return {name: size for name, size in pairs if name in plan.symbols}
+
+
+def warm(plan: Plan, sizes: Mapping[str, int], reporter: Reporter) -> None:
+    """Compiles the kernels that the plan needs for these sizes and are not at hand, telling so. Sizes that do not fit
+    are left for the session to explain."""
+    from ..runtime.cpu.binding import bind
+    from ..runtime.cpu.execution import warm_kernels
+
+    if all(name in sizes for name in plan.symbols):
+        try:
+            binding = bind(plan, sizes)
+        except CnnccError:
+            return
+        warm_kernels(binding, reporter.event)

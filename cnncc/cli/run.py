@@ -49,7 +49,7 @@ def run(
     """
     from ..session import InferenceSession
     from .feeds import read_feeds
-    from .plans import input_types, open_plan
+    from .plans import input_types, open_plan, sizes_of, warm
 
     with Reporter(quiet) as reporter:
         pictures = _picture_options(scale, mean, std, stretch, bgr)
@@ -58,6 +58,7 @@ def run(
         loaded = open_plan(plan, reporter)
         _check_output(output, len(loaded.outputs))
         feeds = read_feeds(inputs or [], input_types(loaded), pictures)
+        warm(loaded, sizes_of(loaded, feeds), reporter)
         session = InferenceSession(loaded, threads=threads)
         results = dict(zip((p.name for p in loaded.outputs), session.run(None, feeds), strict=True))
     if output is not None:

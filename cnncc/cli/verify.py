@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Reporter, print_json, print_line, print_table
-from .options import Inputs, Json, Quiet, Shapes, Threads
+from .options import Constants, Inputs, Json, Quiet, Shapes, Threads
 
 COLUMNS = ("name", "shape", "largest", "error", "top1")
 
@@ -23,6 +23,7 @@ def verify(
             min=0.0, help="Allowed error: the largest difference over the largest output.")] = 1e-4,
         layers: Annotated[bool, typer.Option("--layers", help="Compare every layer that the plan kept.")] = False,
         shapes: Shapes = None,
+        constants: Constants = None,
         threads: Threads = None,
         as_json: Json = False,
         quiet: Quiet = False) -> None:
@@ -35,15 +36,17 @@ def verify(
         cnncc verify resnet50.plan --against resnet50.onnx --layers --input x.npy
     """
     from ..verification import verify as compare
-    from .feeds import read_feeds
-    from .plans import input_types, open_plan
+    from .feeds import read_constants, read_feeds
+    from .plans import input_types, open_plan, sizes_of, warm
     from .shapes import parse_sizes
 
     with Reporter(quiet) as reporter:
         loaded = open_plan(plan, reporter)
         feeds = read_feeds(inputs, input_types(loaded)) if inputs else None
+        sizes = parse_sizes(shapes)
+        warm(loaded, dict.fromkeys(loaded.symbols, 1) | sizes | sizes_of(loaded, feeds or {}), reporter)
         report = compare(loaded, against, feeds=feeds, seed=seed, runs=runs, tolerance=tolerance, layers=layers,
-                         sizes=parse_sizes(shapes), threads=threads)
+                         sizes=sizes, constants=read_constants(constants), threads=threads)
     if as_json:
         print_json({"passed": report.passed, "tolerance": tolerance,
                     "outputs": [_record(d) for d in report.outputs], "layers": [_record(d) for d in report.layers]})

@@ -12,7 +12,7 @@ import pytest
 
 from cnncc.cli.arena import Block, draw_arena
 from cnncc.cli.console import Reporter, human_bytes, print_json, print_table
-from cnncc.cli.feeds import read_feeds
+from cnncc.cli.feeds import read_constants, read_feeds
 from cnncc.cli.files import check_writable, replacing
 from cnncc.cli.shapes import parse_shapes, parse_sizes
 from cnncc.errors import InputError
@@ -47,6 +47,15 @@ def test_feeds_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     np.savez("both.npz", a=np.ones(2), b=np.ones(2))
     with pytest.raises(InputError, match=words):
         read_feeds(given, TYPES)
+
+
+def test_constants(tmp_path: Path) -> None:
+    np.save(tmp_path / "c.npy", np.arange(3))
+    found = read_constants(["shape=2,-1", "a=b=1.5", f"c={tmp_path}/c.npy"])
+    assert found["shape"] == [2, -1] and found["a=b"] == [1.5] and list(found["c"]) == [0, 1, 2]
+    for wrong in ("shape", "=1", "shape=", "shape=x"):
+        with pytest.raises(InputError, match="is not a constant"):
+            read_constants([wrong])
 
 
 def test_shapes() -> None:

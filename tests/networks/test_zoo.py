@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +33,14 @@ def test_published_outputs(name: str) -> None:
 
 
 @pytest.fixture(scope="module", params=networks.NETWORKS)
-def network(request: pytest.FixtureRequest) -> Iterator[tuple[onnx.ModelProto, dict[int, Array], dict[int, Array]]]:
+def network(request: pytest.FixtureRequest) -> tuple[onnx.ModelProto, dict[int, Array], dict[int, Array]]:
     """A network with a symbolic batch, inputs of batch 1 and 3, and what ONNX Runtime makes of them."""
     model = networks.load(request.param, batch="N")
     session = reference(model.SerializeToString())
     random = np.random.default_rng(1)
     inputs = {n: random.standard_normal((n, 3, 224, 224), np.float32) for n in (1, 3)}
     outputs = {n: session.run(None, {session.get_inputs()[0].name: x})[0] for n, x in inputs.items()}
-    yield model, inputs, outputs
+    return model, inputs, outputs
 
 
 def test_every_level_and_batch_agrees_with_onnxruntime(
