@@ -11,10 +11,19 @@ from .cast import Cast, CastLike
 from .compare import COMPARISONS, LOGIC, Where
 from .concat import Concat, Split, Tile
 from .conv import Conv
+from .conv_transpose import ConvTranspose
 from .gather import Gather, GatherElements, GatherND, OneHot
 from .gemm import Gemm, MatMul
 from .identity import Dropout, Identity
 from .lrn import LRN
+from .normalization import (
+    GroupNormalization,
+    InstanceNormalization,
+    LayerNormalization,
+    LpNormalization,
+    MeanVarianceNormalization,
+    RMSNormalization,
+)
 from .pad import Pad
 from .pool import POOLS
 from .reduce import REDUCTIONS, ArgMax, ArgMin
@@ -28,7 +37,14 @@ __all__ = ["OPS"]
 
 _TABLE: tuple[type[Op], ...] = (
     Conv,
+    ConvTranspose,
     BatchNormalization,
+    GroupNormalization,
+    InstanceNormalization,
+    LayerNormalization,
+    LpNormalization,
+    MeanVarianceNormalization,
+    RMSNormalization,
     *POOLS,
     LRN,
     Gemm,

@@ -24,9 +24,6 @@ LIGHT = sorted((DATA / "light").glob("*.onnx"))
 SHAPE_GIVEN = tuple(f"test_expand_shape_model{i}" for i in (1, 2, 3, 4))
 # model -> what is reported of it: operators that are not supported.
 REFUSED = {
-    **dict.fromkeys(("test_ConvTranspose2d", "test_ConvTranspose2d_no_bias", "test_operator_convtranspose"),
-                    "(ConvTranspose, opset 6)"),
-    "test_operator_symbolic_override": "(InstanceNormalization, opset 6)",
     "test_gradient_of_add": "(ai.onnx.preview.training.Gradient, opset 1)",
     "test_gradient_of_add_and_mul": "(ai.onnx.preview.training.Gradient, opset 1)",
     "test_sequence_model1": "(SequenceEmpty, opset 12)",

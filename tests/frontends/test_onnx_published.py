@@ -24,9 +24,7 @@ pytestmark = pytest.mark.skipif(not NAMES, reason="CNNCC_MODELS does not name a 
 
 # model -> operators that cnncc has not
 REFUSED = {
-    "deeploy_tinyvit": {"LayerNormalization"},
     "fastestdet": {"Resize"},
-    "ldc_edge_640x360": {"ConvTranspose", "InstanceNormalization"},
     "litemono_tiny_decoder": {"Resize"},
     "lstr_360x640": {"Resize"},
     "micro_kws_qdq": {"DequantizeLinear", "QuantizeLinear"},
@@ -35,7 +33,6 @@ REFUSED = {
     "point_history_lstm": {"LSTM"},
     "q_ultraface_slim_qoperator_u8u8": {"DequantizeLinear", "QLinearConv", "QuantizeLinear",
                                         "com.microsoft.QLinearConcat", "com.microsoft.QLinearSoftmax"},
-    "tbefn_180x320": {"ConvTranspose"},
     "yolox_nano_416": {"Resize"},
     "yunet_n_dynamic": {"Resize"},
 }
