@@ -11,7 +11,7 @@ from ....errors import PlanInvalid
 from ....ir import Dim, DType, TensorType
 from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
-from ..kernels import conv_depthwise, conv_direct, conv_grouped, conv_winograd
+from ..kernels import conv_depthwise, conv_direct, conv_grouped, conv_grouped_1x1, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
@@ -51,7 +51,7 @@ class Algorithm:
 
     layouts: ClassVar[tuple[str, str]] = (BLOCKED, BLOCKED)  # of x, and of add and y
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         raise NotImplementedError  # abstract
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -72,7 +72,7 @@ class Algorithm:
 class Direct(Algorithm):
     """Register tiles over pixels and output channels; x may be plain where it has few channels."""
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
         rows, vectors = conv_direct.choose_tile(shape, lanes)
@@ -103,7 +103,7 @@ class Winograd(Algorithm):
     def __init__(self, m: int) -> None:
         self.m = m
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if accuracy == "high" or not conv_winograd.supports(shape) or shape.channels < lanes:
             return None
         if not np.isfinite(w).all():
@@ -133,7 +133,7 @@ class Winograd(Algorithm):
 class Depthwise(Algorithm):
     """Depthwise, and narrow groups that divide a vector."""
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if shape.groups == 1 or not conv_depthwise.supports(shape, lanes):
             return None
         return float(shape.images * ceil_div(shape.channels, lanes) * shape.pixels * shape.taps
@@ -161,7 +161,7 @@ class Grouped(Algorithm):
 
     layouts = (PLAIN, PLAIN)
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         # Vectors lie along rows; twice the work for pixels that are collected, and for two reorders.
         rows = shape.images * shape.out_channels * shape.out_size[0] * shape.out_size[1]
         vectors = rows * ceil_div(shape.out_size[2], lanes)
@@ -181,11 +181,28 @@ class Grouped(Algorithm):
         return conv_grouped.launch(shape, lanes, residual, *activation)
 
 
+class GroupedPointwise(Grouped):
+    """Groups of any width, 1x1: a matrix product each, on plain tensors."""
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+        if shape.groups == 1 or residual or not conv_grouped_1x1.supports(shape):
+            return None
+        vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
+        return 1.2 * vectors * shape.channels / shape.groups
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if residual or not conv_grouped_1x1.supports(shape):
+            raise PlanInvalid("conv_grouped_1x1 needs a 1x1 kernel of stride 1 and adds no residual")
+        return conv_grouped_1x1.launch(shape, lanes, *activation)
+
+
 # By the name that a plan's step has; the first of equal cost is chosen.
 ALGORITHMS: dict[str, Algorithm] = {
     "conv_depthwise": Depthwise(),
     "conv_direct": Direct(),
     "conv_grouped": Grouped(),
+    "conv_grouped_1x1": GroupedPointwise(),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
 }
@@ -211,7 +228,7 @@ class ConvLowering(Lowering):
             return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
         shape = conv_shape(op, _assumed(x.type.shape), w.shape)
         costs = {name: cost for name, one in ALGORITHMS.items()
-                 if (cost := one.cost(shape, lanes, self.accuracy, w.value)) is not None}
+                 if (cost := one.cost(shape, lanes, self.accuracy, w.value, r is not None)) is not None}
         if not costs:
             return Refusal(f"no kernel for {shape.groups} groups of {shape.channels // shape.groups} channels")
         name = min(costs, key=costs.__getitem__)
