@@ -247,6 +247,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "cast": _cast,
     "ceil": lambda c, x: c.call("ceil", x),
     "celu": _celu,
+    "copy": lambda c, x: x,
     "cos": lambda c, x: c.call("cos", x),
     "cube": lambda c, x: _multiply(c, _square(c, x), x),
     "div": _divide,

@@ -77,7 +77,7 @@ def choose(op: Op, tensors, lanes: int, count: int) -> tuple[Choice | Refusal, l
         return Refusal("no lowering"), types
     choice = lowering.choose(op, tensors, types, lanes)
     if isinstance(choice, Choice):
-        wanted = [*choice.inputs, *[PLAIN] * (len(tensors) - len(choice.inputs))]
+        wanted = [*choice.inputs, *[PLAIN] * len(tensors)][: len(tensors)]
         again = [
             None if t is None else Tensor(t.type, PLAIN if t.constant else w, t.value, t.constant)
             for t, w in zip(tensors, wanted, strict=True)

@@ -124,7 +124,8 @@ def build(kind: str, lanes: int, dtype: str, p: int):
     def counted(args, axis, position):
         """How many taps of a window count in a mean along one axis (its word offset)."""
         dilation = load_i64(args + DILATION + axis)
-        first = position * load_i64(args + STRIDE + axis) - load_i64(args + BEGIN + axis) + load_i64(args + SHIFT + axis)
+        first = position * load_i64(args + STRIDE + axis) - load_i64(args + BEGIN + axis)
+        first += load_i64(args + SHIFT + axis)
         inside = taps_before(first, dilation, load_i64(args + KERNEL_SIZE + axis), load_i64(args + ROOM + axis))
         return larger(0, inside - first_tap(first, dilation))
 

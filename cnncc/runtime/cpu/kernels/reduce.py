@@ -13,7 +13,8 @@ from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
 OPERANDS = ("x", "y")
 DIMS = (
-    "kept_1", "x_step_0", "x_step_1", "times_0", "times_1", "step_0", "step_1", "inner", "vectors", "vector_step", "wide",
+    "kept_1", "x_step_0", "x_step_1", "times_0", "times_1", "step_0", "step_1", "inner", "vectors", "vector_step",
+    "wide",
 )  # fmt: skip
 WIDE = 4  # vectors side by side, or accumulators of one vector
 TASK_BYTES = 32 << 10
@@ -50,7 +51,8 @@ def launch_blocked(shape: tuple[int, ...], kind: str, lanes: int, p: int = 1) ->
         pixels *= n
     blocks, width = ceil_div(channels, lanes), 4 * lanes
     dims = (1, blocks * pixels * width, 0, 1, pixels, 0, width, channels, blocks, pixels * width, 1)
-    return _launch("columns", kind, lanes, "f32", dims, images * blocks * pixels * width, images, images * channels * 4, p)
+    size = images * blocks * pixels * width
+    return _launch("columns", kind, lanes, "f32", dims, size, images, images * channels * 4, p)
 
 
 def _launch(form, kind, lanes, dtype, dims, size, rows, written, p) -> Launch:

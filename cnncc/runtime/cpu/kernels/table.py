@@ -1,16 +1,22 @@
 """Every kernel of the CPU runtime, by name. One line a kernel, alphabetical by file."""
 
 from cnncc.runtime.cpu import executor, worker_pool
-from cnncc.runtime.cpu.kernels import conv_depthwise
-from cnncc.runtime.cpu.kernels import conv_direct
-from cnncc.runtime.cpu.kernels import conv_winograd
-from cnncc.runtime.cpu.kernels import conv_grouped
-from cnncc.runtime.cpu.kernels import copy
-from cnncc.runtime.cpu.kernels import elementwise
-from cnncc.runtime.cpu.kernels import gemm
-from cnncc.runtime.cpu.kernels import pool
-from cnncc.runtime.cpu.kernels import reduce
-from cnncc.runtime.cpu.kernels import reorder
+from cnncc.runtime.cpu.kernels import (
+    conv_depthwise,
+    conv_direct,
+    conv_grouped,
+    conv_grouped_1x1,
+    conv_winograd,
+    copy,
+    elementwise,
+    gather,
+    gemm,
+    join,
+    pad,
+    pool,
+    reduce,
+    reorder,
+)
 
 _ALL = (
     executor.RUN,
@@ -21,9 +27,13 @@ _ALL = (
     conv_direct.KERNEL,
     conv_winograd.KERNEL,
     conv_grouped.KERNEL,
+    conv_grouped_1x1.KERNEL,
     copy.KERNEL,
     elementwise.KERNEL,
+    gather.KERNEL,
     gemm.KERNEL,
+    join.KERNEL,
+    pad.KERNEL,
     pool.KERNEL,
     reduce.KERNEL,
     reorder.KERNEL,

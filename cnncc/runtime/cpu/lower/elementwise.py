@@ -210,7 +210,7 @@ class _Pow(ElementwiseLowering):
         special = self._special(inputs)
         if special:
             return Formula(special)
-        return Formula("pow") if x.type.dtype.is_float else Refusal("powers of integers are native for known 2 and 3 only")
+        return Formula("pow") if x.type.dtype.is_float else Refusal("of integers, only known squares and cubes are native")
 
 
 class _BatchNormalization(ElementwiseLowering):

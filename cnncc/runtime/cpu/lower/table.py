@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ..lowering import Lowering
 from .conv import ConvLowering
+from .copy import COPIES
 from .elementwise import ELEMENTWISE
 from .gemm import GemmLowering, MatMulLowering
+from .join import JOINS
 from .pool import POOLS
 
 __all__ = ["LOWERINGS"]
@@ -16,4 +18,6 @@ LOWERINGS: dict[str, Lowering] = {
     "MatMul": MatMulLowering(),
     **POOLS,
     **ELEMENTWISE,
+    **JOINS,
+    **COPIES,
 }
