@@ -16,9 +16,12 @@ __all__ = ["check_writable", "replacing"]
 
 def check_writable(path: Path) -> None:
     """Raises InputError unless a file can be written at `path`: called before long work starts."""
-    folder = path.parent
-    if path.is_dir():
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    if target.is_dir():
         raise InputError(f"cannot write '{path}': it is a folder; name a file")
+    if target.exists() and not target.is_file():
+        raise InputError(f"cannot write '{path}': it is not a file but a device or the like")
     if not folder.exists():
         raise InputError(f"cannot write '{path}': the folder '{folder}' does not exist; make it first")
     if not folder.is_dir():
@@ -31,8 +34,9 @@ def check_writable(path: Path) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write what `path` shall hold; it takes the place of `path` once the block ends without an error."""
     check_writable(path)
+    target = os.path.realpath(path)  # a link stays, what it points to is replaced
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
         raise InputError(f"cannot write '{path}': {error.strerror}") from None
     try:
@@ -41,7 +45,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

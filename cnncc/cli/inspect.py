@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,7 +109,7 @@ def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
             continue
         out = step.outputs[0]
         rows.append({
-            "step": number, "name": step.name, "operator": step.op.op_type, "does": _does(step),
+            "step": number, "name": step.name, "operator": step.op.op_type, "does": _does(step, binding),
             "kernel": step.kernel, "params": dict(step.params), "reason": step.reason,
             "inputs": [None if b is None else str(binding.types[b]) for b in step.inputs],
             "outputs": [str(binding.types[b]) for b in step.outputs],
@@ -117,14 +118,30 @@ def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _does(step: Step) -> str:
-    """The operator with what was fused into it: `Conv+add+relu`."""
-    parts = [step.op.op_type]
+def _does(step: Step, binding: Binding) -> str:
+    """The operator, its window and stride, and what was fused into it: `Conv 3x3/2+add+relu`."""
+    parts = [step.op.op_type + _window(step, binding)]
     formal = [name.rstrip("?*") for name in step.op.operands]
     if "R" in formal and formal.index("R") < len(step.inputs) and step.inputs[formal.index("R")] is not None:
         parts.append("add")
     activation = getattr(step.op, "activation", None)
     return "+".join([*parts, *([str(activation)] if activation is not None else [])])
+
+
+def _window(step: Step, binding: Binding) -> str:
+    """` 3x3/2` for a window of 3 by 3 moved by 2, with `, 32 groups` where the operator has some."""
+    if not hasattr(step.op, "kernel_shape"):
+        return ""
+    weight = step.inputs[1] if len(step.inputs) > 1 else None
+    kernel = step.op.kernel_shape or (() if weight is None else binding.types[weight].static_shape[2:])
+    strides = tuple(getattr(step.op, "strides", ()))
+    moved = "" if set(strides) <= {1} else f"/{strides[0]}" if len(set(strides)) == 1 else f"/{_by(strides)}"
+    groups = getattr(step.op, "group", 1)
+    return f" {_by(kernel)}{moved}" + (f", {groups} groups" if groups > 1 else "")
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _place(plan: Plan, binding: Binding, number: int) -> str:
@@ -156,7 +173,7 @@ def _print_summary(plan: Plan, binding: Binding, sizes: dict[str, int]) -> None:
     print_line("operators: " + ", ".join(f"{n} {op}" for op, n in facts["operators"].items()))
     print_line(f"weights: {human_bytes(plan.weight_bytes)}")
     if plan.fallbacks:
-        print_line(f"on a NumPy reference, without a native kernel: {len(plan.fallbacks)} steps")
+        print_line(f"steps without a native kernel, which run on NumPy references: {len(plan.fallbacks)}")
         for step in plan.fallbacks:
             print_line(f"  {step.name} ({step.op.op_type}): {step.reason}")
     print_line()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,14 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         file.write(b"new")
         assert target.read_text() == "old"
     assert target.read_text() == "new" and list(tmp_path.iterdir()) == [target]
+    (tmp_path / "link").symlink_to(target)
+    with replacing(tmp_path / "link") as file:
+        file.write(b"newer")
+    assert target.read_text() == "newer" and (tmp_path / "link").is_symlink()
     with pytest.raises(InputError, match="does not exist"):
         check_writable(tmp_path / "none" / "out")
+    with pytest.raises(InputError, match="is not a file"):
+        check_writable(Path(os.devnull))
 
 
 def test_the_map_of_an_arena() -> None:

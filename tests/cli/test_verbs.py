@@ -90,10 +90,11 @@ def test_run_compiles_a_model_on_the_way(cli: Cli) -> None:
 def test_inspect_shows_steps_and_arena(shell: Cli, lenet_plan: Path) -> None:
     text = shell("inspect", lenet_plan)
     assert text.code == 0
-    assert "Conv+relu" in text.out and "lower bound" in text.out and "image f32[N,1,32,32]" in text.out
+    assert "Conv 5x5+relu" in text.out and "lower bound" in text.out and "image f32[N,1,32,32]" in text.out
     table = shell("inspect", lenet_plan, "--json", "--shape", "N=3").json
     convolutions = [step for step in table["steps"] if step["operator"] == "Conv"]
-    assert [step["does"] for step in convolutions] == ["Conv+relu", "Conv+relu"]
+    assert [step["does"] for step in convolutions] == ["Conv 5x5+relu", "Conv 5x5+relu"]
+    assert "MaxPool 2x2/2" in {step["does"] for step in table["steps"]}
     assert convolutions[0]["outputs"] == ["f32[3,6,28,28]"]
     assert sum(w["bytes"] for w in table["weights"]) == table["weight_bytes"] == 61_706 * 4
     assert max(block["offset"] + block["size"] for block in table["arena"]) <= table["arena_bytes"]
