@@ -27,6 +27,7 @@ from .normalization import (
 from .pad import Pad
 from .pool import POOLS
 from .reduce import REDUCTIONS, ArgMax, ArgMin
+from .resize import Resize
 from .sequence import CumSum, Range, Trilu
 from .shape import SHAPE_OPS
 from .slice import Slice
@@ -73,6 +74,7 @@ _TABLE: tuple[type[Op], ...] = (
     GatherND,
     OneHot,
     Pad,
+    Resize,
     DepthToSpace,
     SpaceToDepth,
     *REDUCTIONS,

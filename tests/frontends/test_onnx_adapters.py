@@ -67,6 +67,23 @@ CASES: list[tuple[int, tuple[int, ...], int, str]] = [
     (8, (1, 2, 5, 5), 4, "y = MaxPool<kernel_shape = [2, 2]>(x)"),
     (7, (1, 2, 5, 5), 4, "y = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(x)"),
     (9, (2, 3, 4), 2, "y = Flatten<axis = 2>(x)"),
+    *((8, (1, 2, 3, 4), 4, f'y = Upsample<mode = "{mode}", scales = [1.0, 1.0, 2.0, 3.0]>(x)')
+      for mode in ("nearest", "linear")),
+    *((opset, (1, 2, 3, 4), 4, f's = Constant<value = float[4] {{1, 1, {scales}}}>() y = {op}<mode = "{mode}">(x, s)')
+      for opset, op, scales, mode in ((9, "Upsample", "2, 2", "nearest"), (9, "Upsample", "2, 3", "linear"),
+                                      (10, "Resize", "2, 3", "nearest"), (10, "Resize", "0.7, 0.6", "nearest"),
+                                      (10, "Resize", "0.5, 2", "linear"))),
+    *((11, (1, 2, 3, 4), 4, f"r = Constant<value = float[0] {{}}>() s = Constant<value = float[4] {{1, 1, 2, 2}}>() "
+                            f'y = Resize<mode = "{mode}", coordinate_transformation_mode = "{at}">(x, r, s)')
+      for mode, at in (("linear", "half_pixel"), ("nearest", "tf_half_pixel_for_nn"), ("nearest", "asymmetric"))),
+    (11, (1, 2, 3, 4), 4, "r = Constant<value = float[0] {}>() s = Constant<value = float[4] {1, 1, 2, 3}>() y = Resize"
+                          '<nearest_mode = "floor", coordinate_transformation_mode = "tf_half_pixel_for_nn">(x, r, s)'),
+    (11, (1, 2, 3, 4), 4, "r = Constant<value = float[0] {}>() z = Constant<value = int64[4] {1, 2, 5, 3}>() "
+                          "y = Resize(x, r, r, z)"),
+    (13, (1, 2, 3, 4), 4, "a = Constant<value = float[2] {1, 1}>() b = Constant<value = float[2] {2, 3}>() "
+                          "s = Concat<axis = 0>(a, b) y = Resize(x, , s)"),
+    (18, (2, 4, 3), 3, "s = Constant<value = float[2] {2, 3}>() b = Constant<value = float[2] {-1, 1}>() "
+                       "y = GroupNormalization<num_groups = 2>(x, s, b)"),
 ]
 # What no polynomial of N describes: whether N is 1, and min(N, 3).
 FIXED_ONLY = ("y = Squeeze(x)", "y = Slice<starts = [1], ends = [3]>(x)",
@@ -153,6 +170,8 @@ def test_selu_keeps_the_defaults_of_its_opset() -> None:
     (5, "y = Cast<to = \"quaternion\">(x) z = Relu(y)", "to='quaternion' is not an element type"),
     (9, "s = Shape(x) y = ConstantOfShape<value = float[2] {1, 2}>(s) z = Relu(y)", "must hold one element, not 2"),
     (9, "y = Softmax<axis = 7>(x) z = Relu(y)", "axis 7 is out of range for an input of 3 dimensions"),
+    (9, "s = Constant<value = float[3] {1, 0.5, 2}>() y = Upsample(x, s) z = Relu(y)",
+     "it makes one axis longer and another shorter"),
     (9, "y = Cast<to = 16>(x) z = Relu(x)", "'to' is the element type bfloat16"),
     (9, "y = Softmax<axis = 1.5>(x) z = Relu(y)", "must be of type INT, not FLOAT"),
 ])

@@ -14,11 +14,12 @@ import numpy as np
 import onnx
 
 from ...errors import UnsupportedError
-from ...ir import DType
+from ...ir import DType, Value
 from .calls import Call
 
 __all__ = ["ADAPTERS", "adapt", "has_adapter"]
 
+Array = np.ndarray[Any, Any]
 Adapter = Callable[[Call], None]
 _INFERENCE = "export the model for inference"
 
@@ -198,10 +199,76 @@ def _fill(call: Call) -> None:
     call.attributes.update(value=number, dtype=DType.of(value.dtype))
 
 
+# -- sampling --------------------------------------------------------------------------------------------------------
+
 def _resize_asymmetric(call: Call) -> None:
-    """Resize-10 knew one coordinate transformation."""
-    call.inputs = [call.operand(0), None, call.operand(1)]
-    call.attributes.update(coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    """Resize-10 and Upsample: positions are output positions over the scale, rounded down, or up where the axis
+    becomes shorter (ONNX's own example of Resize-10)."""
+    scales = call.operand(1)
+    array = _computed(scales)
+    if array is not None and not scales.is_constant:
+        scales = call.constant(array, "scales")
+    factors = np.ones(1) if array is None else array
+    nearest = "floor" if (factors >= 1).all() else "ceil"
+    if call.attributes.get("mode") == "nearest" and nearest == "ceil" and (factors > 1).any():
+        raise UnsupportedError("it makes one axis longer and another shorter, which only opset 11 defines; export the "
+                               "model with opset 11 or newer")
+    call.op_type, call.inputs = "Resize", [call.operand(0), None, scales]
+    call.attributes.update(coordinate_transformation_mode="asymmetric", nearest_mode=nearest)
+
+
+def _upsample(call: Call) -> None:
+    scales = np.asarray(call.attributes.pop("scales"), np.float32)
+    _set_input(call, 1, scales, "scales")
+
+
+def _computed(value: Value) -> Array | None:
+    """The contents of what is computed from constants alone, in at most 16 steps a path; None for anything else."""
+    def contents(v: Value, steps: int) -> Array | None:
+        if v.producer is None or steps == 0:
+            return v.constant
+        arrays = [None if i is None else contents(i, steps - 1) for i in v.producer.inputs]
+        if any(i is not None and a is None for i, a in zip(v.producer.inputs, arrays, strict=True)):
+            return None
+        return v.producer.op.reference(*arrays)[v.index]
+
+    return contents(value, 16) if value.type.is_static and value.type.rank == 1 else None
+
+
+def _sampling_inputs(call: Call) -> None:
+    """Exporters leave roi and scales empty where they are not meant (before opset 13 they had to be there), and
+    concatenate constants to scales, which must be known when types are inferred."""
+    call.inputs += [None] * (4 - len(call.inputs))
+    for index, name in enumerate(("roi", "scales", "sizes"), 1):
+        value = call.inputs[index]
+        if value is None:
+            continue
+        if value.type.shape == (0,):
+            call.inputs[index] = None
+        elif value.type.dtype.is_float and not value.is_constant:
+            array = _computed(value)
+            call.inputs[index] = value if array is None else call.constant(array, name)
+    if call.attributes.get("coordinate_transformation_mode") != "tf_crop_and_resize":
+        call.inputs[1] = None
+    if call.attributes.get("coordinate_transformation_mode") == "tf_half_pixel_for_nn":
+        # Its position is (x + 0.5) / scale, half an element more than half_pixel's.
+        nearest = {"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}.get(call.attributes["nearest_mode"])
+        if nearest is None or call.attributes["mode"] != "nearest":
+            raise UnsupportedError("tf_half_pixel_for_nn is supported for mode=nearest with nearest_mode floor or "
+                                   "round_prefer_floor only; export the model with opset 13 or newer")
+        call.attributes.update(coordinate_transformation_mode="half_pixel", nearest_mode=nearest)
+
+
+def _by_group(call: Call) -> None:
+    """GroupNormalization-18 had a scale and a bias for each group, not each channel."""
+    channels, groups = call.operand(0).type.shape[1], call.attributes["num_groups"]
+    if not isinstance(channels, int) or channels % groups:
+        raise UnsupportedError(f"its {channels} channels do not divide into {groups} groups; fix their number")
+    for index, name in ((1, "scale"), (2, "bias")):
+        column = call.emit("Unsqueeze", [call.operand(index), call.constant(np.array([1]), f"{name}.axes")], {}, name)
+        shape = call.constant(np.array([groups, channels // groups]), f"{name}.shape")
+        wide = call.emit("Expand", [column, shape], {}, f"{name}.wide")
+        call.inputs[index] = call.emit("Reshape", [wide, call.constant(np.array([channels]), f"{name}.flat")], {}, name)
 
 
 _ANY = math.inf
@@ -221,6 +288,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "Dropout": ((1, 6, _in_test_mode), (1, 11, _mask), (1, 11, _drop("ratio"))),
     "Gemm": ((1, 6, _drop("broadcast")),),
     "GlobalLpPool": ((1, 1, _whole_p),),
+    "GroupNormalization": ((18, 20, _by_group),),
     "Hardmax": ((1, 12, _softmax),),
     "LpPool": ((1, 1, _whole_p),),
     "LogSoftmax": ((1, 12, _softmax),),
@@ -228,11 +296,12 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "Pad": ((1, 10, _pad),),
     "ReduceSum": ((1, 12, _ints_to_input("axes", 1)),),
     "Reshape": ((1, 4, _ints_to_input("shape", 1)),),
-    "Resize": ((10, 10, _resize_asymmetric),),
+    "Resize": ((10, 10, _resize_asymmetric), (11, _ANY, _sampling_inputs)),
     "Slice": ((1, 9, _slice),),
     "Softmax": ((1, 12, _softmax),),
     "Split": ((1, 17, _split),),
     "Squeeze": ((1, 12, _ints_to_input("axes", 1)),),
     "TopK": ((1, 9, _ints_to_input("k", 1)),),
     "Unsqueeze": ((1, 12, _ints_to_input("axes", 1)),),
+    "Upsample": ((7, 8, _upsample), (7, 9, _resize_asymmetric)),
 }

@@ -169,7 +169,8 @@ class _Import:
     def _schema(self, node: onnx.NodeProto, domain: str, opset: int) -> onnx.defs.OpSchema | None:
         """ONNX's description of the operator, None for one of cnncc's that ONNX does not describe."""
         constant = (domain, node.op_type) == ("", "Constant")
-        if not constant and (node.op_type not in OPS or OPS[node.op_type].domain != domain):
+        known = node.op_type in OPS and OPS[node.op_type].domain == domain
+        if not (constant or known or (not domain and has_adapter(node.op_type, opset))):
             raise UnsupportedError("cnncc has no such operator; export the model without it, or cut it there with "
                                    "onnx.utils.extract_model")
         schema = find_schema(node.op_type, opset, domain)
