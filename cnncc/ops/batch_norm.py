@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import DimLike, Op, Operand, TensorType
+from ..ir import Activation, DimLike, Op, Operand, TensorType
 from .dtypes import FLOATS, check_dtype
 
 __all__ = ["BatchNormalization"]
@@ -20,7 +20,8 @@ Array = np.ndarray[Any, Any]
 class BatchNormalization(Op):
     """ONNX BatchNormalization-15: (X - input_mean) / sqrt(input_var + epsilon) * scale + B, per channel.
 
-    X [N, C, ...] or [N] (one channel), all else [C]; `momentum` matters in training only.
+    X [N, C, ...] or [N] (one channel), all else [C]; `momentum` matters in training only. Beyond ONNX:
+    `activation` is applied last; passes fuse it here.
     """
 
     since = 15
@@ -29,6 +30,7 @@ class BatchNormalization(Op):
     epsilon: float = 1e-5
     momentum: float = 0.9
     training_mode: bool = False
+    activation: Activation | None = None
 
     def check(self) -> None:
         if self.training_mode:
@@ -48,4 +50,5 @@ class BatchNormalization(Op):
 
     def reference(self, x: Array, *parameters: Array) -> tuple[Array, ...]:
         scale, bias, mean, variance = (p.reshape(-1, *(1,) * (x.ndim - 2)) for p in parameters)
-        return (((x - mean) / np.sqrt(variance + self.epsilon) * scale + bias).astype(x.dtype),)
+        y = ((x - mean) / np.sqrt(variance + self.epsilon) * scale + bias).astype(x.dtype)
+        return (y if self.activation is None else self.activation.apply(y),)

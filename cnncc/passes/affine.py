@@ -1,4 +1,4 @@
-"""Scaling and shifting the channels of what a Conv, Gemm or BatchNormalization computes, through its weights.
+"""Scaling and shifting the channels of what a Conv, ConvTranspose, Gemm or BatchNormalization computes, through its weights.
 
 All of them compute Y[n, c, ...] = (something linear in their weights for channel c) + bias[c], so that
 Y * scale[c] + shift[c] is the same operator with other weights. These are computed in float64 and rounded once.
@@ -62,6 +62,19 @@ def _conv(node: Node, scale: Array, shift: Array) -> Weights | None:
     return node.op, {1: weights * along, 2: bias * scale + shift}
 
 
+def _conv_transpose(node: Node, scale: Array, shift: Array) -> Weights | None:
+    """W [C, OC/group, *kernel]: group g of the C has the output channels from g * OC/group on."""
+    op: Any = node.op
+    w, b = _operands(node, 1, 2)
+    weights, bias = constant_of(w), _bias(b, len(scale))
+    if weights is None or bias is None:
+        return None
+    channels, *rest = weights.shape
+    grouped = weights.reshape(op.group, channels // op.group, *rest)
+    along = scale.reshape(op.group, 1, -1, *(1,) * (weights.ndim - 2))
+    return op, {1: (grouped * along).reshape(weights.shape), 2: bias * scale + shift}
+
+
 def _gemm(node: Node, scale: Array, shift: Array) -> Weights | None:
     """Y = alpha * A B + beta * C, with the columns of B scaled; alpha and beta move into B and C."""
     op: Any = node.op
@@ -90,6 +103,7 @@ def _batch_norm(node: Node, scale: Array, shift: Array) -> Weights | None:
 _FOLDS: dict[str, Callable[[Node, Array, Array], Weights | None]] = {
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
 }
 

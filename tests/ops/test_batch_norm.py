@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnncc.ir import DType
+from cnncc.ir import Activation, DType
 from cnncc.ops.batch_norm import BatchNormalization
 
 from .cases import Case, assert_refused, assert_same, check, check_half, inferred, normal, trials
@@ -26,6 +26,8 @@ CASES = [
     batch_norm(2, 3, 7),
     batch_norm(1, 4, 2, 3, 2),
     batch_norm(0, 3, 2, 2),
+    *(batch_norm(2, 5, 4, 3, op=BatchNormalization(activation=Activation(kind)))
+      for kind in ("relu", "clip", "silu", "leaky_relu")),
 ]
 
 
@@ -37,6 +39,13 @@ def test_against_judges(case: Case, judge: str, dtype: DType) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_half(case: Case) -> None:
     check_half(case)
+
+
+def test_fused_activation() -> None:
+    arrays: list[Any] = batch_norm(2, 3, 4).arrays(DType.F32)
+    [plain] = BatchNormalization().reference(*arrays)
+    [fused] = BatchNormalization(activation=Activation("gelu")).reference(*arrays)
+    assert_same(fused, Activation("gelu").apply(plain))
 
 
 def test_vector_is_one_channel() -> None:

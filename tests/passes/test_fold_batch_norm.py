@@ -49,6 +49,23 @@ graph @net(%x: f32[2,3,4,4,4]) {
 }""", tolerance=ROUNDING)
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_into_conv_transpose(group):
+    check_rewrite(fold_batch_norm, f"""
+graph @net(%x: f32[N,6,H,8]) {{
+  %w = const @w : f32[6,{4 // group},2,3]{STATISTICS}
+  %0 = ConvTranspose(%x, %w) {{group={group}, strides=[2,1]}} : f32[N,4,2*H,10] @up
+  %1 = BatchNormalization(%0, %gamma, %beta, %mean, %var) : f32[N,4,2*H,10]
+  return %1
+}}""".replace("group=1, ", ""), f"""
+graph @net(%x: f32[N,6,H,8]) {{
+  %w = const @w : f32[6,{4 // group},2,3]
+  %up.bias = const @up.bias : f32[4]
+  %1 = ConvTranspose(%x, %w, %up.bias) {{group={group}, strides=[2,1]}} : f32[N,4,2*H,10] @up
+  return %1
+}}""".replace("group=1, ", ""), tolerance=ROUNDING)
+
+
 @pytest.mark.parametrize(("flag", "shape"), [("", "[3,4]"), ("transB=true, ", "[4,3]")])
 def test_into_gemm(flag, shape):
     check_rewrite(fold_batch_norm, f"""

@@ -66,6 +66,26 @@ graph @net(%x: f32[N,3]) {
 }""")
 
 
+@pytest.mark.parametrize(("operator", "weights"), [
+    ("ConvTranspose(%x, %w)", "%w = const @w : f32[3,2,3,3]"),
+    ("BatchNormalization(%t, %p, %p, %p, %p)", "%p = const @positive : f32[2]"),
+])
+def test_other_anchors(operator, weights):
+    shape = "f32[N,2,7,7]"
+    check_rewrite(fuse_activation, f"""
+graph @net(%x: f32[N,3,5,5], %t: {shape}) {{
+  {weights}
+  %0 = {operator} : {shape} @anchor
+  %1 = Relu(%0) : {shape}
+  return %1
+}}""", f"""
+graph @net(%x: f32[N,3,5,5], %t: {shape}) {{
+  {weights}
+  %1 = {operator} {{activation=relu}} : {shape} @anchor
+  return %1
+}}""")
+
+
 def around(statements: str, result: str = "%1") -> str:
     return f"""
 graph @net(%x: f32[N,3,5,5], %bound: f32[]) {{

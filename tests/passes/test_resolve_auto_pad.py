@@ -23,6 +23,21 @@ def test_conv(before, after, result):
     check_rewrite(resolve_auto_pad, net(" " + before, result), net(after, result))
 
 
+@pytest.mark.parametrize(("before", "after", "result"), [
+    ('{auto_pad="SAME_UPPER", strides=[2,2]}', " {pads=[0,0,1,0], strides=[2,2]}", "f32[1,2,10,12]"),
+    ('{auto_pad="SAME_LOWER", strides=[2,2]}', " {pads=[1,0,0,0], strides=[2,2]}", "f32[1,2,10,12]"),
+    ('{auto_pad="VALID"}', "", "f32[1,2,7,7]"),
+    ("{output_shape=[9,11], strides=[2,2]}", " {pads=[1,1,1,0], strides=[2,2]}", "f32[1,2,9,11]"),
+])
+def test_conv_transpose(before, after, result):
+    x, operator = "f32[1,4,5,6]", "ConvTranspose(%x, %w)"
+    check_rewrite(resolve_auto_pad, net(" " + before, result, x, operator), net(after, result, x, operator))
+
+
+def test_conv_transpose_of_a_larger_shape_stays():
+    check_stays(resolve_auto_pad, net(" {output_shape=[9,11]}", "f32[1,2,9,11]", "f32[1,4,5,6]", "ConvTranspose(%x, %w)"))
+
+
 def test_symbolic_sizes_with_stride_1():
     check_rewrite(resolve_auto_pad, net(' {auto_pad="SAME_UPPER"}', "f32[N,4,H,W]", "f32[N,2,H,W]"),
                   net(" {pads=[1,0,1,1]}", "f32[N,4,H,W]", "f32[N,2,H,W]"))

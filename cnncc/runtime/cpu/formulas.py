@@ -209,6 +209,11 @@ def _activation(kind: str) -> Callable[..., Any]:
     return formula
 
 
+def _after_affine(kind: str) -> Callable[..., Any]:
+    activate = _activation(kind)
+    return lambda c, x, scale, shift: activate(c, _affine(c, x, scale, shift))
+
+
 def _relu(c: Code, x: Any) -> Any:
     return c.b.select(c.compare("<", x, c.number(0)), c.number(0), x)
 
@@ -292,4 +297,5 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "where": _where,
     "xor": lambda c, x, y: c.b.xor(x, y),
     **{kind: _activation(kind) for kind in ACTIVATIONS},
+    **{f"affine_{kind}": _after_affine(kind) for kind in ACTIVATIONS},
 }

@@ -214,7 +214,8 @@ class _Pow(ElementwiseLowering):
 
 
 class _BatchNormalization(ElementwiseLowering):
-    """x * s + t with s = scale / sqrt(var + epsilon) and t = B - mean * s, computed in double precision when packed."""
+    """x * s + t with s = scale / sqrt(var + epsilon) and t = B - mean * s, computed in double precision when packed; then
+    the activation."""
 
     def __init__(self) -> None:
         super().__init__(self._rule)
@@ -232,7 +233,14 @@ class _BatchNormalization(ElementwiseLowering):
     def _rule(self, op: Any, inputs: Inputs) -> Formula | Refusal:
         if any(t is None or t.value is None for t in inputs[1:]):
             return Refusal("scale, B, input_mean and input_var must be constants")
-        return Formula("affine")
+        if op.activation is None:
+            return Formula("affine")
+        x = inputs[0]
+        assert x is not None
+        if x.type.dtype not in _SINGLE:
+            return Refusal(f"its activation is native for f32 and f16 only, not {x.type.dtype.value}")
+        kind, p, q = epilogue(op.activation)
+        return Formula(f"affine_{kind}", p, q)
 
     def pack(self, op: Any, choice: Choice, inputs: Inputs, index: int, lanes: int) -> Array:
         x = inputs[0]
