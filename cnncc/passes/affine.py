@@ -1,4 +1,4 @@
-"""Scaling and shifting the channels of what a Conv, ConvTranspose, Gemm or BatchNormalization computes, through its weights.
+"""Scaling and shifting the channels of what an operator with weights (the table below) computes, through these.
 
 All of them compute Y[n, c, ...] = (something linear in their weights for channel c) + bias[c], so that
 Y * scale[c] + shift[c] is the same operator with other weights. These are computed in float64 and rounded once.

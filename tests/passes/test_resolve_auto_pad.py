@@ -35,7 +35,8 @@ def test_conv_transpose(before, after, result):
 
 
 def test_conv_transpose_of_a_larger_shape_stays():
-    check_stays(resolve_auto_pad, net(" {output_shape=[9,11]}", "f32[1,2,9,11]", "f32[1,4,5,6]", "ConvTranspose(%x, %w)"))
+    check_stays(resolve_auto_pad,
+                net(" {output_shape=[9,11]}", "f32[1,2,9,11]", "f32[1,4,5,6]", "ConvTranspose(%x, %w)"))
 
 
 def test_symbolic_sizes_with_stride_1():

@@ -214,8 +214,8 @@ class _Pow(ElementwiseLowering):
 
 
 class _BatchNormalization(ElementwiseLowering):
-    """x * s + t with s = scale / sqrt(var + epsilon) and t = B - mean * s, computed in double precision when packed; then
-    the activation."""
+    """x * s + t with s = scale / sqrt(var + epsilon) and t = B - mean * s, computed in double precision when packed;
+    then the activation."""
 
     def __init__(self) -> None:
         super().__init__(self._rule)
