@@ -13,8 +13,7 @@ __all__ = ["fold_batch_norm"]
 
 
 def fold_batch_norm(graph: Graph) -> bool:
-    """A BatchNormalization of what a Conv, ConvTranspose, Gemm or other BatchNormalization computes goes into the
-    latter's weights.
+    """A BatchNormalization goes into the weights of the Conv, Gemm or the like (see affine.py) that computes its input.
 
         %0 = Conv(%x, %w, %b)
         %1 = BatchNormalization(%0, %gamma, %beta, %mean, %var) {epsilon=e}

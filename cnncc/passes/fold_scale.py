@@ -16,8 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 def fold_scale(graph: Graph) -> bool:
-    """Mul, Div, Add and Sub of constants, one a channel, go into the Conv, ConvTranspose, Gemm or BatchNormalization
-    before.
+    """Mul, Div, Add and Sub of constants, one a channel, go into the Conv, Gemm or the like (see affine.py) before.
 
         %0 = Conv(%x, %w, %b)
         %1 = Mul(%0, %s)                      s: [C,1,1], [1,C,1,1] or one number
