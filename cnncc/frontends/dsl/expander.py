@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import CnnccError, GraphError
-from ...ir import DType, Graph, TensorType, Value
+from ...ir import Graph, TensorType, Value
 from . import syntax
-from .builder import Builder, LayerError
+from .builder import Builder
 from .evaluator import UNKNOWN, Evaluator, Unknown
 from .numbers import describe, truth
 from .source import Diagnostic, LanguageError, Source, Span, did_you_mean
@@ -180,7 +180,8 @@ class _Expander:
     def _repeat(self, line: syntax.Repeat, frame: Frame) -> None:
         count = self.evaluator.value(line.count, frame)
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_REPEATS:
-            raise self._error(line.count.span, f"repeat takes a number from 0 to {MAX_REPEATS:,}, not {describe(count)}")
+            raise self._error(line.count.span,
+                              f"repeat takes a number from 0 to {MAX_REPEATS:,}, not {describe(count)}")
         for index in range(count):
             if line.index is not None:
                 frame.names[line.index.text] = index
@@ -328,5 +329,3 @@ def _assigned(lines: Sequence[syntax.Line]) -> Iterator[str]:
         if isinstance(line, (syntax.Repeat, syntax.Each, syntax.If, syntax.Statement)):
             yield from _assigned(line.body)
 
-
-_ = (DType, LayerError)

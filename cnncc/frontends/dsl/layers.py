@@ -52,7 +52,8 @@ def _channels(word: str, x: Value, axis: int = 1) -> int:
         raise LayerError(f"{word}: the input must be [N, C, ...], not {x.type}")
     found: DimLike = x.type.shape[axis]
     if not isinstance(found, int):
-        raise LayerError(f"{word}: the size of axis {axis} of its input {x.type} must be fixed: its weights depend on it")
+        raise LayerError(f"{word}: the size of axis {axis} of its input {x.type} must be fixed: the weights' shapes "
+                         "depend on it")
     return found
 
 
@@ -110,7 +111,8 @@ def _linear(builder: Builder, path: str, inputs: list[Value | None], bound: Boun
     bias = [_weight(builder, path, "bias", x, (features,), Initial("uniform", -limit, limit))] \
         if bound.own["bias"] else []
     if x.type.rank == 2:
-        return builder.node(make_op(OPS, "Gemm", {"transB": True, **bound.attributes}), [x, weight, *bias], path, outputs)
+        op = make_op(OPS, "Gemm", {"transB": True, **bound.attributes})
+        return builder.node(op, [x, weight, *bias], path, outputs)
     if bound.attributes:
         name = next(iter(bound.attributes))
         raise LayerError(f"linear: '{name}' is Gemm's, which takes a matrix, not {x.type}", name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InputError, ModelError
-from ...ir import Graph
+from ...ir import Dim, Graph, TensorType, symbol
 from . import syntax
 from .expander import expand
 from .lines import MAX_TEXT
@@ -17,7 +17,10 @@ from .parser import parse
 from .source import Diagnostic, LanguageError, Source, Span, did_you_mean
 from .weights import Absent, Given, Seeded, Weights, load_weights
 
-__all__ = ["build_network", "list_networks", "read_network", "read_source"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["build_network", "fix_inputs", "list_networks", "read_network", "read_source"]
 
 
 def build_network(text: str, name: str | None = None, *, weights: str | Path | Mapping[str, Any] | None = None,
@@ -55,6 +58,29 @@ def read_source(path: str | Path) -> Source:
         raise ModelError(f"'{path}' is not text: its byte {error.start} is not UTF-8") from None
     except OSError as error:
         raise ModelError(f"cannot read '{path}': {error.strerror}") from None
+
+
+def fix_inputs(graph: Graph, shapes: Mapping[str, Sequence[int | str | Dim]],
+               constants: Mapping[str, npt.ArrayLike]) -> Graph:
+    """Gives inputs of the graph other shapes, or contents that are then fixed, in place."""
+    inputs = {v.name: v for v in graph.inputs}
+    for name in [*shapes, *constants]:
+        if name not in inputs:
+            raise InputError(f"the network has no input '{name}'{did_you_mean(name, inputs)}; it has "
+                             f"{', '.join(inputs) or 'none'}")
+    for name, shape in shapes.items():
+        dims = tuple(symbol(d) if isinstance(d, str) else d for d in shape)
+        if len(dims) != inputs[name].type.rank:
+            raise InputError(f"the input '{name}' is {inputs[name].type}: it cannot have {len(dims)} dimensions")
+        inputs[name].type = TensorType(inputs[name].type.dtype, dims)
+    for name, content in constants.items():
+        value = inputs[name]
+        array = np.asarray(content, value.type.dtype.numpy)
+        graph.inputs.remove(value)
+        graph.replace_uses(value, graph.add_constant(array, f"{name}.fixed"))
+    if shapes or constants:
+        graph.reinfer()
+    return graph
 
 
 def list_networks(text: str, origin: str = "<text>") -> list[str]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from lark import Lark, Token, Transformer, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
+from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 from lark.tree import Meta
 
 from . import syntax
-from .lines import MAX_BRACKETS, LogicalLine, cut
+from .lines import LogicalLine, cut
 from .source import Diagnostic, LanguageError, Source, Span
 
 __all__ = ["parse", "parse_line"]
@@ -248,12 +248,10 @@ class _ToSyntax(Transformer):
         return syntax.Element(self._span(meta), parts[0], parts[1] if len(parts) > 1 else None)
 
     def layer(self, meta: Meta, parts: list[Any]) -> syntax.Layer:
-        callee, operands = parts[0], None
-        if isinstance(callee, syntax.Call):
-            callee, operands = callee.callee, callee.operands
-        else:
-            callee = self._name(callee)
-        return syntax.Layer(self._span(meta), callee, operands, tuple(parts[1:]))
+        called, arguments = parts[0], tuple(parts[1:])
+        if isinstance(called, syntax.Call):
+            return syntax.Layer(self._span(meta), called.callee, called.operands, arguments)
+        return syntax.Layer(self._span(meta), self._name(called), None, arguments)
 
     def label(self, meta: Meta, parts: list[Any]) -> syntax.Label:
         (token,) = parts
@@ -301,10 +299,10 @@ class _ToSyntax(Transformer):
             value = float(token)
         return syntax.Literal(span, value, str(token))
 
-    def list(self, meta: Meta, parts: list[Any]) -> syntax.List:
+    def items(self, meta: Meta, parts: list[Any]) -> syntax.List:
         return syntax.List(self._span(meta), tuple(p for p in parts if p is not None))
 
-    def tuple(self, meta: Meta, parts: list[Any]) -> syntax.Tuple:
+    def row(self, meta: Meta, parts: list[Any]) -> syntax.Tuple:
         return syntax.Tuple(self._span(meta), tuple(parts))
 
     def parens(self, meta: Meta, parts: list[Any]) -> syntax.Parens:
@@ -333,6 +331,6 @@ def _inline(statement: syntax.Line | None) -> list[syntax.Line]:
 
 
 def _integer(source: Source, span: Span, text: str) -> int:
-    if len(text) > 18:
-        raise LanguageError([Diagnostic(source, span, "a number of more than 18 digits")])
+    if len(text) > 20:
+        raise LanguageError([Diagnostic(source, span, "a number of more than 20 digits")])
     return int(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
 
 from .source import Span
 
@@ -142,7 +141,7 @@ class Parens:
     inner: Pipeline
 
 
-Expression = Name, Literal, Size, List, Tuple, Unary, Binary, Choice, Constant, Call, Layer, Parens
+Expression = Name | Literal | Size | List | Tuple | Unary | Binary | Choice | Constant | Call | Layer | Parens
 
 # -- lines -----------------------------------------------------------------------------------------------------------
 
@@ -232,4 +231,4 @@ class Statement:
     body: list[Line] = field(default_factory=list)
 
 
-Line = Union[Network, Block, Input, Output, Weight, Repeat, Each, If, Statement]
+Line = Network | Block | Input | Output | Weight | Repeat | Each | If | Statement
