@@ -37,5 +37,5 @@ $(PY):
 		{ rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed; on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 
 $(VENV)/%.stamp: pyproject.toml | $(PY)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	$(PY) -m pip install -qq --disable-pip-version-check -e '.[$*]'
 	@touch $@

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 __all__ = ["median_ms"]
 
-ROUNDS = 3
+ROUNDS = 8
 PAUSE = 0.02  # seconds in which the threads of the one before stop spinning
 
 
@@ -25,7 +25,7 @@ def median_ms(calls: Mapping[str, Callable[[], object]], seconds: float = 1.0) -
             start = time.perf_counter()
             call()
             warm_up = time.perf_counter() - start
-            for _ in range(max(3, min(2000, int(seconds / ROUNDS / warm_up)))):
+            for _ in range(max(3, min(500, int(seconds / ROUNDS / warm_up)))):
                 start = time.perf_counter()
                 call()
                 times[name].append(time.perf_counter() - start)
