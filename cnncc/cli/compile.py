@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Reporter, human_bytes, print_json
+from .networks import NetworkName, Seed, Settings, WeightsFile, is_language, network_options
 from .options import Constants, Json, Quiet, Shapes
 
 if TYPE_CHECKING:
+    from ..ir import Graph
     from ..plan import Plan
 
 
@@ -21,13 +23,17 @@ class Accuracy(enum.StrEnum):
 
 
 def compile_(
-        model: Annotated[Path, typer.Argument(help="An ONNX model.")],
+        model: Annotated[Path, typer.Argument(help="An ONNX model, or a network in a .cnn file.")],
         output: Annotated[Path | None, typer.Option(
             "--output", "-o", help="The plan to write.", show_default="MODEL.plan")] = None,
         level: Annotated[int, typer.Option(
             "--level", "-O", min=0, max=2, help="0: as it is; 1: clean up; 2: fold and fuse.")] = 2,
         shapes: Shapes = None,
         constants: Constants = None,
+        weights: WeightsFile = None,
+        seed: Seed = 0,
+        network: NetworkName = None,
+        settings: Settings = None,
         accuracy: Annotated[Accuracy, typer.Option(
             help="`high`: convolutions as direct sums only; `default`: also by Winograd's algorithm.")
         ] = Accuracy.DEFAULT,
@@ -44,18 +50,27 @@ def compile_(
         cnncc compile detector.onnx --shape N=1 --shape H=480 --shape W=640
 
         cnncc compile resnet50.onnx -O0 --dump-ir passes/
+
+        cnncc compile resnet50.cnn --weights resnet50.safetensors --shape N=1
     """
     from ..compiler import compile
+    from ..frontends import load_graph
     from .feeds import read_constants
     from .files import check_writable
     from .shapes import parse_shapes
 
     target = output or model.with_suffix(".plan")
     check_writable(target)
+    source: Path | Graph = model
+    sizes, fixed = parse_shapes(shapes), read_constants(constants)
+    options = network_options(model, weights, seed, network, settings)
+    if is_language(model):
+        source = load_graph(model, shapes={n: s for n, s in sizes.items() if not isinstance(s, int)},
+                            constants=fixed, **options)
+        sizes, fixed = {n: s for n, s in sizes.items() if isinstance(s, int)}, {}
     with Reporter(quiet) as reporter:
-        plan = compile(model, level=level, shapes=parse_shapes(shapes), constants=read_constants(constants),
-                       accuracy=accuracy.value, dump_ir=dump_ir, allow_fallback=not no_fallback,
-                       on_event=reporter.event)
+        plan = compile(source, level=level, shapes=sizes, constants=fixed, accuracy=accuracy.value, dump_ir=dump_ir,
+                       allow_fallback=not no_fallback, on_event=reporter.event)
         plan.save(target)
     for step in plan.fallbacks:
         reporter.say(f"warning: '{step.name}' ({step.op.op_type}) runs on its NumPy reference: {step.reason}")

@@ -13,10 +13,16 @@ import typer
 
 from ..errors import CnnccError
 from .cache import cache
+from .check import check
 from .compile import compile_
+from .export import export
+from .fmt import fmt
 from .inspect import inspect
 from .opt import opt
+from .profile import profile
 from .run import run
+from .show import show
+from .summary import summary
 from .verify import verify
 from .version import version
 
@@ -33,7 +39,13 @@ app.command("compile")(compile_)
 app.command("run")(run)
 app.command("verify")(verify)
 app.command("inspect")(inspect)
+app.command("profile")(profile)
 app.command("opt")(opt)
+app.command("check")(check)
+app.command("summary")(summary)
+app.command("show")(show)
+app.command("export")(export)
+app.command("fmt")(fmt)
 app.command("cache")(cache)
 app.command("version")(version)
 

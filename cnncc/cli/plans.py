@@ -19,10 +19,10 @@ __all__ = ["input_types", "open_plan", "sizes_of", "warm"]
 
 
 def open_plan(path: Path, reporter: Reporter) -> Plan:
-    """The plan in the file `path`; an .onnx file is compiled first. Raises CnnccError where it is neither."""
+    """The plan in the file `path`; an .onnx or .cnn file is compiled first. Raises CnnccError where it is neither."""
     from ..plan import Plan
 
-    if path.suffix == ".onnx":
+    if path.suffix in (".onnx", ".cnn"):
         from ..compiler import compile
 
         return compile(path, on_event=reporter.event)
