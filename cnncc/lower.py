@@ -120,8 +120,7 @@ class _Builder:
         inputs = tuple(None if v is None else self.buffer(v, wanted.get(i, PLAIN)) for i, v in enumerate(node.inputs))
         outputs = tuple(self._define(v, choice.outputs[i] if i < len(choice.outputs) else PLAIN)
                         for i, v in enumerate(node.outputs))
-        self.steps.append(Step(_name(node), node.op, choice.kernel, inputs, outputs, dict(choice.params),
-                               choice.inplace))
+        self.steps.append(Step(_name(node), node.op, choice.kernel, inputs, outputs, dict(choice.params)))
 
 
 def _name(node: Node) -> str:

@@ -48,7 +48,6 @@ class Step:
     inputs: tuple[int | None, ...]
     outputs: tuple[int, ...]
     params: Mapping[str, int | str] = field(default_factory=dict)
-    inplace: tuple[tuple[int, int], ...] = ()
     reason: str = ""
 
 

@@ -55,7 +55,7 @@ def format_header(header: Header) -> bytes:
         "buffers": [[b.name, str(b.type), b.layout] for b in plan.buffers],
         "steps": [{"name": s.name, "op": s.op.op_type, "attributes": format_op(s.op)[2:-1], "kernel": s.kernel,
                    "params": dict(sorted(s.params.items())), "inputs": s.inputs, "outputs": s.outputs,
-                   "inplace": s.inplace, "reason": s.reason} for s in plan.steps],
+                   "reason": s.reason} for s in plan.steps],
         "inputs": [[p.name, p.buffer] for p in plan.inputs],
         "outputs": [[p.name, p.buffer] for p in plan.outputs],
         "weights": [{"buffer": w.buffer, "dtype": w.dtype.value, "shape": w.shape, "offset": w.offset,
@@ -153,13 +153,9 @@ def _port(value: Any, where: str) -> Port:
 
 
 def _step(value: Any, where: str) -> Step:
-    fields = _object(value, where, ("name", "op", "attributes", "kernel", "params", "inputs", "outputs", "inplace",
-                                    "reason"))
+    fields = _object(value, where, ("name", "op", "attributes", "kernel", "params", "inputs", "outputs", "reason"))
     inputs = _items(fields["inputs"], f"{where}.inputs", lambda v, w: None if v is None else _integer(v, w))
     outputs = _items(fields["outputs"], f"{where}.outputs", _integer)
-    inplace = _items(fields["inplace"], f"{where}.inplace", _pair)
-    if any(source >= len(inputs) or target >= len(outputs) for source, target in inplace):
-        _fail(f"{where}.inplace must pair an input's place with an output's, not {_show(inplace)}")
     return Step(
         name=_text(fields["name"], f"{where}.name"),
         op=_op(fields, where),
@@ -167,7 +163,6 @@ def _step(value: Any, where: str) -> Step:
         inputs=inputs,
         outputs=outputs,
         params=_params(fields["params"], f"{where}.params"),
-        inplace=inplace,
         reason=_text(fields["reason"], f"{where}.reason"),
     )
 

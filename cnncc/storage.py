@@ -64,8 +64,10 @@ class _Lives:
     executed: list[tuple[int, Step]] = field(default_factory=list)
 
 
-def assign_storage(plan: Plan, shapes: Sequence[Sequence[int]], sizes: Sequence[int]) -> Storage:
+def assign_storage(plan: Plan, shapes: Sequence[Sequence[int]], sizes: Sequence[int],
+                   inplace: Sequence[Sequence[int]]) -> Storage:
     """Storage for a plan whose buffers have these concrete shapes and take `sizes` bytes each (0 for known values).
+    `inplace` gives, for each executed step, the inputs that may lend their memory to its output 0.
 
     The plan's own arena is used if it has one. Raises PlanInvalid where that does not hold what is alive.
     """
@@ -78,10 +80,12 @@ def assign_storage(plan: Plan, shapes: Sequence[Sequence[int]], sizes: Sequence[
         if step.op.op_type == "Concat":
             _join_concat(step, shapes[step.outputs[0]], sizes, groups)
     for time, step in lives.executed:
-        for source, target in step.inplace:
+        for source in inplace[time]:
             buffer = step.inputs[source]
-            if buffer is not None:
-                groups.take_over(buffer, step.outputs[target], time)
+            # What the kernel reads in its own order must stay whole until the step is over.
+            others = {b for i, b in enumerate(step.inputs) if b is not None and i not in inplace[time]}
+            if buffer is not None and not groups.overlap(buffer, others):
+                groups.take_over(buffer, step.outputs[0], time)
     return _place(plan, groups, lives)
 
 
@@ -129,6 +133,13 @@ class _Groups:
             outer.members[buffer] = at + shift
             self.of[buffer] = outer
         outer.size = max(outer.size, inner.size + shift)
+
+    def overlap(self, buffer: int, others: set[int]) -> bool:
+        """Whether one of the others lies, wholly or in part, where `buffer` lies."""
+        group = self.of[buffer]
+        start, end = group.members[buffer], group.members[buffer] + self.sizes[buffer]
+        return any(self.of[b] is group and group.members[b] < end and start < group.members[b] + self.sizes[b]
+                   for b in others)
 
     def take_over(self, source: int, target: int, time: int) -> None:
         """Lets `target`, written at `time`, lie where `source` lies, if nothing there is needed afterwards."""

@@ -226,3 +226,23 @@ def test_a_size_taken_out_of_a_shape_stays_a_scalar() -> None:
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     [y] = InferenceSession(compile(parse_graph(text, OPS), level=0)).run(None, {"x": x})
     assert y.shape == (3, 2, 2) and y.tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("kernel", ["1,1", "3,3"])
+@pytest.mark.parametrize("accuracy", ["high", "default"])
+def test_a_residual_that_is_the_input_too_is_read_before_it_is_overwritten(kernel, accuracy):
+    pads = "0,0,0,0" if kernel == "1,1" else "1,1,1,1"
+    size = "20,20" if kernel == "1,1" else "18,18"
+    text = f"""graph @g(%x: f32[1,32,20,20]) {{
+      %w = const @w : f32[32,32,{kernel}]
+      %0 = Conv(%x, %w) : f32[1,32,{size}]
+      %1 = Conv(%0, %w, none, %0) {{pads=[{pads}]}} : f32[1,32,{size}]
+      %2 = Conv(%1, %w, none, %1) {{pads=[{pads}], activation=relu}} : f32[1,32,{size}]
+      return %2
+    }}"""
+    w = {"w": rng.standard_normal((32, 32, *map(int, kernel.split(","))), dtype=np.float32) / 10}
+    x = rng.standard_normal((1, 32, 20, 20), dtype=np.float32)
+    wanted = evaluate(parse_graph(text, OPS, w), {"x": x}, fp64=True)["2"]
+    for threads in (1, 2):
+        session = InferenceSession(compile(parse_graph(text, OPS, w), accuracy=accuracy), threads=threads)
+        assert close(session.run(None, {"x": x})[0], wanted)

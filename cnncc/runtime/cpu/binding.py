@@ -29,13 +29,15 @@ Array = np.ndarray[Any, Any]
 @dataclass(frozen=True)
 class BoundStep:
     """An executed step for concrete sizes: `launch` is None for one that runs on its reference. `inputs` are the word
-    names to which the step's input buffers are bound, likewise `outputs`."""
+    names to which the step's input buffers are bound, likewise `outputs`; `inplace` are the inputs that may lend their
+    memory to output 0."""
 
     step: Step
     launch: Launch | None
     choice: Choice
-    inputs: tuple[str | None, ...]
-    outputs: tuple[str | None, ...]
+    inputs: tuple[str | None, ...] = ()
+    outputs: tuple[str | None, ...] = ()
+    inplace: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
         _check_alias(plan, step, bound, sizes)
     for bound_step in steps:
         _check_extents(plan, bound_step, sizes)
-    storage = assign_storage(plan, [t.static_shape for t in bound], sizes)
+    storage = assign_storage(plan, [t.static_shape for t in bound], sizes, [s.inplace for s in steps])
     return Binding(bound, values, steps, storage)
 
 
@@ -130,11 +132,11 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
     outputs = [Tensor(types[n], plan.buffers[n].layout) for n in step.outputs]
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
-    choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs), step.inplace)
+    choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
     if step.kernel == REFERENCE:
         if any(t is not None and t.layout != PLAIN for t in [*inputs, *outputs]):
             raise PlanInvalid(f"step '{step.name}' runs on its reference, which needs plain layouts")
-        return BoundStep(step, None, choice, (), ())
+        return BoundStep(step, None, choice)
     if step.kernel == REORDER:
         source = inputs[0]
         if source is None or step.op.op_type != "Identity" or source.constant:
@@ -150,7 +152,8 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
         raise type(error)(f"step '{step.name}' ({step.op.op_type}): {error}") from None
     if launch.kernel.name != step.kernel:
         raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot run on the kernel '{step.kernel}'")
-    return BoundStep(step, launch, choice, lowering.words(inputs), lowering.output_words[:len(outputs)])
+    return BoundStep(step, launch, choice, lowering.words(inputs), lowering.output_words[:len(outputs)],
+                     lowering.inplace(inputs, outputs))
 
 
 def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
@@ -164,9 +167,9 @@ def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
             continue
         for extent in (launch.reads.get(word), launch.writes.get(word)):
             packed = number in plan.weights or sizes[number] == 0
-            if extent is not None and not packed and not (0 <= extent[0] and extent[1] <= sizes[number]):
-                raise PlanInvalid(f"step '{bound.step.name}': the kernel {launch.kernel.name} touches bytes {extent} of "
-                                  f"'{plan.buffers[number].name}', which has {sizes[number]}")
+            if extent is not None and not packed and not (extent[0] >= 0 and extent[1] <= sizes[number]):
+                raise PlanInvalid(f"step '{bound.step.name}': the kernel {launch.kernel.name} touches bytes {extent} "
+                                  f"of '{plan.buffers[number].name}', which has {sizes[number]}")
 
 
 def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[str, Array]:
@@ -182,6 +185,6 @@ def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[st
     for word, array in packed.items():
         extent = bound.launch.reads.get(word, (0, 0))
         if extent[0] < 0 or extent[1] > array.nbytes or not array.flags.c_contiguous:
-            raise PlanInvalid(f"step '{bound.step.name}': the kernel {bound.launch.kernel.name} reads {extent[1]} bytes "
-                              f"of its constant '{word}', which has {array.nbytes}")
+            raise PlanInvalid(f"step '{bound.step.name}': the kernel {bound.launch.kernel.name} reads {extent[1]} "
+                              f"bytes of its constant '{word}', which has {array.nbytes}")
     return packed

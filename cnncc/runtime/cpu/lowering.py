@@ -43,15 +43,12 @@ class Tensor:
 @dataclass(frozen=True)
 class Choice:
     """A kernel family, its parameters as the plan stores them, and the layouts it wants and gives.
-
-    `inplace` pairs an input with an output that may share its memory when the input is not read later.
     """
 
     kernel: str
     params: Mapping[str, int | str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = (PLAIN,)
-    inplace: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,9 @@ class Lowering:
 
     input_words: ClassVar[tuple[str | None, ...]] = ("x",)
     output_words: ClassVar[tuple[str | None, ...]] = ("y",)
+    # Inputs that the kernel reads element by element, each right before it writes that element of output 0; None for
+    # all. Such an input may lend its memory to the output.
+    overwritable: ClassVar[tuple[int, ...] | None] = ()
 
     def choose(self, op: Op, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
@@ -92,6 +92,12 @@ class Lowering:
                lanes: int) -> Launch:
         """The step for concrete shapes. Raises PlanInvalid where `choice` has parameters that it never gives."""
         raise NotImplementedError  # abstract
+
+    def inplace(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> tuple[int, ...]:
+        """The overwritable inputs that are stored as output 0 is."""
+        candidates = range(len(inputs)) if self.overwritable is None else self.overwritable
+        return tuple(i for i in candidates if i < len(inputs) and (t := inputs[i]) is not None and not t.constant
+                     and (t.type, t.layout) == (outputs[0].type, outputs[0].layout))
 
     def words(self, inputs: Sequence[Tensor | None]) -> tuple[str | None, ...]:
         """input_words, for as many inputs as there are (a variadic operator overrides this)."""

@@ -114,7 +114,7 @@ def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, output
     results = [Tensor(t, choice.outputs[i]) for i, t in enumerate(types)]
     launch = lowering.launch(op, choice, tensors, results, lanes)
     operands = place_inputs(lowering, op, choice, tensors, arrays, lanes)
-    overlaid = {o: lowering.words(tensors)[i] for i, o in choice.inplace if not tensors[i].constant}
+    overlaid = {0: lowering.words(tensors)[i] for i in lowering.inplace(tensors, results)}
     for i, (word, tensor) in enumerate(zip(lowering.output_words, results, strict=False)):
         if setting.inplace and i in overlaid:
             operands[word] = operands[overlaid[i]]

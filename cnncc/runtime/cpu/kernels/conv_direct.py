@@ -105,7 +105,8 @@ def launch(
     group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles)
     pixel_groups = ceil_div(shape.pixels, group_pixels)
     panel = channels * shape.taps * vectors * width
-    whole = plain_input or group_pixels <= rows
+    # Partial sums go to y, which may lie on the residual.
+    whole = plain_input or residual or group_pixels <= rows
     chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
     # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
     oc_outer = int(tiles * _beyond_cache(x_image) < pixel_groups * shape.images * _beyond_cache(w_bytes // groups))

@@ -212,6 +212,7 @@ class ConvLowering(Lowering):
     """X, W, B and R; W and B must be constants."""
 
     input_words = ("x", "w", "bias", "add")
+    overwritable = (3,)
 
     def __init__(self, accuracy: str = "default") -> None:
         self.accuracy = accuracy
@@ -235,8 +236,7 @@ class ConvLowering(Lowering):
         # A first layer of few channels is read as it comes.
         plain = name == "conv_direct" and op.group == 1 and x.layout == PLAIN and shape.channels * 2 <= lanes
         into, out = PLAIN if plain else ALGORITHMS[name].layouts[0], ALGORITHMS[name].layouts[1]
-        return Choice(name.split("/")[0], ALGORITHMS[name].params(shape, lanes), (into, BLOCKED, BLOCKED, out), (out,),
-                      ((3, 0),) if r is not None else ())
+        return Choice(name.split("/")[0], ALGORITHMS[name].params(shape, lanes), (into, BLOCKED, BLOCKED, out), (out,))
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
         x, w, b = (*inputs, None)[:3]

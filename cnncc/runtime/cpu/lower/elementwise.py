@@ -44,6 +44,8 @@ Rule = Callable[[Any, Inputs], Formula | Refusal]
 class ElementwiseLowering(Lowering):
     """`rule` gives the formula for an operator and its inputs, or why there is none."""
 
+    overwritable = None
+
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
 
@@ -71,9 +73,7 @@ class ElementwiseLowering(Lowering):
         for i, layout in zip(self.used(inputs), layouts, strict=True):
             wanted[i] = layout
         result = BLOCKED if BLOCKED in layouts else PLAIN
-        inplace = tuple((i, 0) for i, t in zip(self.used(inputs), read, strict=True)
-                        if t.type == outputs[0] and not t.constant and wanted[i] == result)
-        return Choice(elementwise.KERNEL.name, inputs=tuple(wanted), outputs=(result,), inplace=inplace)
+        return Choice(elementwise.KERNEL.name, inputs=tuple(wanted), outputs=(result,))
 
     def _read(self, inputs: Inputs) -> list[Tensor]:
         return [t for t in (inputs[i] for i in self.used(inputs)) if t is not None]
