@@ -16,11 +16,13 @@ ALLOWED = {
     "ir": {"errors"},
     "memory": {"errors"},
     "ops": {"errors", "ir"},
+    "costs": {"ir", "ops"},
+    "profile": set(),
     "frontends": {"errors", "ir", "ops"},
     "passes": {"errors", "ir", "ops"},
     "plan": {"errors", "ir", "planfile"},
     "storage": {"errors", "memory", "plan"},
-    "runtime": {"errors", "ir", "ops", "plan", "storage"},
+    "runtime": {"costs", "errors", "ir", "ops", "plan", "profile", "storage"},
 }
 HEAVY = ("numba", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
 

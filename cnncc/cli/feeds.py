@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ir import TensorType
+from ..ir import TensorType, evaluate_dim, symbols_of
 from .pictures import PICTURE_SUFFIXES, PictureOptions, read_pictures
 
-__all__ = ["read_array", "read_constants", "read_feeds"]
+__all__ = ["random_feeds", "read_array", "read_constants", "read_feeds"]
 
 Array = np.ndarray[Any, Any]
 
@@ -120,3 +120,14 @@ def read_array(path: Path) -> dict[str, Array]:
     if not arrays:
         raise InputError(f"'{path}' holds no array")
     return arrays
+
+
+def random_feeds(inputs: Mapping[str, TensorType], sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Seeded arrays for all inputs: normal numbers, integers of 0 and 1; symbolic sizes not in `sizes` are 1."""
+    random = np.random.default_rng(0)
+    feeds = {}
+    for name, type_ in inputs.items():
+        shape = [evaluate_dim(d, dict.fromkeys(symbols_of(d), 1) | dict(sizes)) for d in type_.shape]
+        values = random.standard_normal(shape) if type_.dtype.is_float else random.integers(0, 2, shape)
+        feeds[name] = values.astype(type_.dtype.numpy)
+    return feeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def held_back() -> tuple[np.ndarray, np.ndarray]:
 def test_help_names_every_verb_and_each_verb_explains_itself(shell: Cli, cli: Cli) -> None:
     result = shell("--help")
     assert result.code == 0 and shell().out == result.out
-    for verb in ("compile", "run", "verify", "inspect", "opt", "cache", "version"):
+    for verb in ("compile", "run", "verify", "inspect", "profile", "opt", "cache", "version"):
         assert f" {verb} " in result.out
         explained = cli(verb, "--help")
         assert explained.code == 0 and f"cnncc {verb}" in explained.out
@@ -139,3 +140,12 @@ def test_a_closed_pipe_is_quiet(lenet_plan: Path) -> None:
     command = f"{Path(sys.executable).with_name('cnncc')} inspect {lenet_plan} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
+
+
+def test_profile(shell: Cli, tmp_path: Path) -> None:
+    plain = shell("profile", MODEL, "--runs", "2", "--threads", "1", "--trace", "trace.json")
+    assert plain.code == 0 and "of limit" in plain.out and "conv_direct" in plain.out
+    assert len(json.loads((tmp_path / "trace.json").read_text())["traceEvents"]) > 5
+    found = shell("profile", MODEL, "--runs", "2", "--json").json
+    assert {"conv1", "fc3"} <= {step["name"] for step in found["steps"]}
+    assert shell("profile", MODEL, "--trace", "no/trace.json").code == 2

@@ -7,12 +7,15 @@ absolute addresses. A context serves one run at a time; a session keeps as many 
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ...costs import cost
 from ...plan import Plan, Step
 from . import native
 from .binding import Binding, BoundStep
@@ -22,6 +25,9 @@ from .lowering import PLAIN, stored_elements
 __all__ = ["Context", "Prepared", "warm_kernels"]
 
 Array = np.ndarray[Any, Any]
+
+# Steps that take less than this many nanoseconds are not shared among threads: handing over costs about as much.
+SMALL, MACS_A_NANOSECOND, BYTES_A_NANOSECOND = 2000, 60, 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Context:
     """Private memory and table of one run at a time."""
 
     def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+        self.prepared = prepared
         storage = prepared.binding.storage
         self._arena = aligned_bytes(storage.arena.size)
         self._keep: list[Array] = []  # arrays whose addresses stand in the table
@@ -59,7 +65,7 @@ class Context:
 
     def _fixed_addresses(self) -> dict[int, int]:
         """Addresses of the roots that stay where they are: constants, known values and the arena's buffers."""
-        storage, values = self._prepared.binding.storage, self._prepared.binding.values
+        storage, values = self.prepared.binding.storage, self.prepared.binding.values
         found = {root: self._arena.ctypes.data + at for root, at in storage.arena.offsets.items()}
         for root in storage.external:
             if root in values:
@@ -72,7 +78,7 @@ class Context:
         """The native steps, and the run as segments: a range of native steps, or one step on its reference."""
         records: list[StepRecord] = []
         segments: list[tuple[int, int, BoundStep | None]] = []
-        for bound, constants in zip(self._prepared.binding.steps, self._prepared.constants, strict=True):
+        for bound, constants in zip(self.prepared.binding.steps, self.prepared.constants, strict=True):
             if bound.launch is None:
                 segments.append((len(records), len(records), bound))
                 continue
@@ -82,9 +88,17 @@ class Context:
             scratch_word = launch.kernel.operands.index("scratch") if "scratch" in launch.kernel.operands else -1
             if not segments or segments[-1][2] is not None:
                 segments.append((len(records), len(records), None))
-            records.append(StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain, scratch_word))
+            records.append(StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain, scratch_word,
+                                      launch.tasks == 1 or self._nanoseconds(bound) < SMALL))
             segments[-1] = (segments[-1][0], len(records), None)
         return records, segments
+
+    def _nanoseconds(self, bound: BoundStep) -> float:
+        """About what a step takes one thread."""
+        types = self.prepared.binding.types
+        needs = cost(bound.step.op, [None if n is None else types[n] for n in bound.step.inputs],
+                     [types[n] for n in bound.step.outputs])
+        return float(int(needs.macs) / MACS_A_NANOSECOND + int(needs.bytes) / BYTES_A_NANOSECOND)  # type: ignore[arg-type]
 
     def _addresses(self, bound: BoundStep, constants: Mapping[str, Array], number: int) -> dict[str, int]:
         addresses = {word: array.ctypes.data for word, array in constants.items()}
@@ -92,7 +106,7 @@ class Context:
         operands = bound.launch.kernel.operands
         pairs = [*zip(bound.inputs, bound.step.inputs, strict=False),
                  *zip(bound.outputs, bound.step.outputs, strict=False)]
-        storage = self._prepared.binding.storage
+        storage = self.prepared.binding.storage
         for word, buffer in pairs:
             if word is None or buffer is None or word in addresses:
                 continue
@@ -106,7 +120,7 @@ class Context:
         return addresses
 
     def _input_port(self, root: int) -> int:
-        return next(i for i, port in enumerate(self._prepared.plan.inputs) if port.buffer == root)
+        return next(i for i, port in enumerate(self.prepared.plan.inputs) if port.buffer == root)
 
     def _port_words(self, kind: str) -> list[tuple[int, list[tuple[int, int]]]]:
         """For each input or output that the table refers to, its number and (position of the word, offset) pairs."""
@@ -129,16 +143,31 @@ class Context:
     def run_each(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> dict[str, Array]:
         """Like `run`, step by step: what every step computed, in plain layout, by its buffer's name."""
         self._bind_ports(inputs, outputs)
-        native_steps = iter(range(sum(b.launch is not None for b in self._prepared.binding.steps)))
+        native_steps = iter(range(sum(b.launch is not None for b in self.prepared.binding.steps)))
         found: dict[str, Array] = {}
-        for bound in self._prepared.binding.steps:
+        for bound in self.prepared.binding.steps:
             if bound.launch is None:
                 self._run_reference(bound, inputs, outputs)
             else:
                 number = next(native_steps)
                 self._table.run(number, number + 1)
             for buffer in bound.step.outputs:
-                found[self._prepared.plan.buffers[buffer].name] = self._contents(buffer, inputs, outputs)
+                found[self.prepared.plan.buffers[buffer].name] = self._contents(buffer, inputs, outputs)
+        self._copy_outputs(inputs, outputs)
+        return found
+
+    def run_timed(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> list[tuple[int, int]]:
+        """Like `run`; when each executed step began and ended, in nanoseconds of a common clock."""
+        self._bind_ports(inputs, outputs)
+        found: list[tuple[int, int]] = []
+        for begin, end, bound in self._segments:
+            if bound is None:
+                times = self._table.run_timed(begin, end).tolist()
+                found += pairwise(times)
+            else:
+                start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+                self._run_reference(bound, inputs, outputs)
+                found.append((start, time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
         self._copy_outputs(inputs, outputs)
         return found
 
@@ -162,7 +191,7 @@ class Context:
             np.copyto(outputs[number], self._view(buffer, inputs, outputs))
 
     def _root_bytes(self, root: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
-        storage, values = self._prepared.binding.storage, self._prepared.binding.values
+        storage, values = self.prepared.binding.storage, self.prepared.binding.values
         if root in storage.results:
             return _as_bytes(outputs[storage.results[root]])
         if root in values:
@@ -173,7 +202,7 @@ class Context:
 
     def _raw(self, buffer: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
         """The buffer's elements as they are stored, flat."""
-        binding, plan = self._prepared.binding, self._prepared.plan
+        binding, plan = self.prepared.binding, self.prepared.plan
         location, type_ = binding.storage.locations[buffer], binding.types[buffer]
         count = stored_elements(type_.static_shape, plan.buffers[buffer].layout, plan.lanes)
         size = count * type_.dtype.itemsize
@@ -182,11 +211,11 @@ class Context:
 
     def _view(self, buffer: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
         """A plain buffer as an array over its own memory."""
-        return self._raw(buffer, inputs, outputs).reshape(self._prepared.binding.types[buffer].static_shape)
+        return self._raw(buffer, inputs, outputs).reshape(self.prepared.binding.types[buffer].static_shape)
 
     def _contents(self, buffer: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
         """A copy of the buffer in plain layout."""
-        plan, shape = self._prepared.plan, self._prepared.binding.types[buffer].static_shape
+        plan, shape = self.prepared.plan, self.prepared.binding.types[buffer].static_shape
         raw = self._raw(buffer, inputs, outputs)
         if plan.buffers[buffer].layout == PLAIN:
             return raw.reshape(shape).copy()

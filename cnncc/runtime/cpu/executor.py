@@ -4,15 +4,22 @@ Each thread walks the steps in order. A step's tasks are split evenly over the t
 chunks of ``grain`` tasks from its own slot, then from the others'. It goes on to the next step when all tasks of the
 step are done. Whoever arrives can do all the work alone, so a run ends with any number of threads that turn up.
 
+Steps too small to be shared are ``serial``: one thread claims a run of consecutive serial steps and does them all. A
+run that consists of nothing else needs no second thread.
+
 The table is one int64 array:
 
     header   HEADER_WORDS words, see the H_ constants
     ids      MAX_SLOTS words 0, 1, 2, ...: what the threading layer hands to each thread
     steps    STEP_WORDS words a step, see the S_ constants
     counters per step, (slots + 1) cache lines: done, then the number claimed in each slot
+
+Where ``stamps`` is an address, the time after each step is written there as a timespec, 16 bytes a step.
 """
 
 import ctypes
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,14 +33,31 @@ from cnncc.runtime.cpu.threads import available_threads, threading_layer
 __all__ = ["StepRecord", "StepTable", "aligned_words", "available_threads", "threading_layer"]
 
 LINE = 8  # words in a cache line
-H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE, H_STEPS, H_COUNTERS, H_IDS, H_POOL = range(11)
+H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE = range(7)
+H_STEPS, H_COUNTERS, H_IDS, H_POOL, H_CLOCK, H_STAMPS = range(7, 13)
 HEADER_WORDS = 2 * LINE
-S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN = range(5)
+S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN, S_SERIAL = range(6)
 STEP_WORDS = LINE
+CLOCK_MONOTONIC = 1 if sys.platform != "darwin" else 6  # <time.h>
 SPINS = 2000  # polls before a waiting thread gives its core away
 
 
 # --- native code ----------------------------------------------------------------------------------------------------
+
+
+def build_stamp():
+    """The compiled-code function ``stamp(table, step)``: note the time, where that is wanted."""
+    from numba.extending import register_jitable
+
+    from cnncc.runtime.cpu.memory_access import call_2, load_i64
+
+    @register_jitable
+    def stamp(table, number):
+        stamps = load_i64(table + 8 * H_STAMPS)
+        if stamps != 0:
+            call_2(load_i64(table + 8 * H_CLOCK), CLOCK_MONOTONIC, stamps + 16 * number)
+
+    return stamp
 
 
 def build_work():
@@ -41,6 +65,8 @@ def build_work():
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.memory_access import call_0, call_3, fetch_add, load_acquire, load_i64, pause
+
+    stamp = build_stamp()
 
     @register_jitable
     def run_slot(step, counters, slots, slot, args):
@@ -58,6 +84,30 @@ def build_work():
         return done
 
     @register_jitable
+    def share(step, counters, slots, me):
+        """Do what is left of a step's tasks, one's own share first."""
+        args = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
+        done = 0
+        for k in range(slots):
+            slot = me + k
+            if slot >= slots:
+                slot -= slots
+            done += run_slot(step, counters, slots, slot, args)
+        if done:
+            fetch_add(counters, done)
+
+    @register_jitable
+    def alone(table, first, count, counters, me):
+        """Do ``count`` serial steps unless another thread has claimed them."""
+        if load_acquire(counters + 8 * LINE) == 0 and fetch_add(counters + 8 * LINE, 1) == 0:
+            for number in range(first, first + count):
+                step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
+                args = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
+                call_3(load_i64(step + 8 * S_KERNEL), args, 0, load_i64(step + 8 * S_TASKS))
+                stamp(table, number)
+            fetch_add(counters, 1)
+
+    @register_jitable
     def wait(counters, tasks, give_way):
         polls = 0
         while load_acquire(counters) < tasks:
@@ -73,19 +123,21 @@ def build_work():
         line_count = load_i64(data + 8 * H_SLOTS) + 1
         for i in range(load_i64(dims)):
             me = load_i64(load_i64(args) + 8 * i)
-            for number in range(first, last):
+            number = first
+            while number < last:
                 step = load_i64(data + 8 * H_STEPS) + 8 * STEP_WORDS * number
                 counters = load_i64(data + 8 * H_COUNTERS) + 8 * LINE * line_count * number
-                mine = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
-                done = 0
-                for k in range(slots):
-                    slot = me + k
-                    if slot >= slots:
-                        slot -= slots
-                    done += run_slot(step, counters, slots, slot, mine)
-                if done:
-                    fetch_add(counters, done)
-                wait(counters, load_i64(step + 8 * S_TASKS), give_way)
+                serial = min(load_i64(step + 8 * S_SERIAL), last - number)
+                if serial > 0:
+                    alone(data, number, serial, counters, me)
+                    wait(counters, 1, give_way)
+                    number += serial
+                else:
+                    share(step, counters, slots, me)
+                    wait(counters, load_i64(step + 8 * S_TASKS), give_way)
+                    if me == 0:
+                        stamp(data, number)
+                    number += 1
 
     return work
 
@@ -94,15 +146,19 @@ def build_run():
     """``run(table, begin, end, threads)``: reset the counters, then work alone or in one parallel region."""
     from cnncc.runtime.cpu.memory_access import call_3, call_8, load_i64, stack, store_i64
 
+    stamp = build_stamp()
+
     def run(table, begin, end, threads):
         lines = load_i64(table + 8 * H_SLOTS) + 1
         counters = load_i64(table + 8 * H_COUNTERS)
-        if threads <= 1:
+        serial = load_i64(load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * begin + 8 * S_SERIAL)
+        if threads <= 1 or serial >= end - begin:
             for number in range(begin, end):
                 step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
                 tasks = load_i64(step + 8 * S_TASKS)
                 if tasks > 0:
                     call_3(load_i64(step + 8 * S_KERNEL), load_i64(step + 8 * S_ARGS), 0, tasks)
+                stamp(table, number)
             return
         for number in range(begin, end):
             for k in range(threads + 1):
@@ -142,19 +198,25 @@ def _yield_address() -> int:
         return 0
 
 
+def _clock_address() -> int:
+    """clock_gettime of the C library."""
+    return ctypes.cast(ctypes.CDLL(None).clock_gettime, ctypes.c_void_p).value or 0
+
+
 # --- tables ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class StepRecord:
     """One step for the executor. ``words`` are its argument words; with ``scratch_word`` >= 0 each thread gets its
-    own copy of them in which that word is the address of its own scratch memory."""
+    own copy of them in which that word is the address of its own scratch memory. ``serial``: one thread does it."""
 
     kernel: int
     words: Sequence[int]
     tasks: int
     grain: int = 1
     scratch_word: int = -1
+    serial: bool = False
 
 
 class StepTable:
@@ -196,6 +258,10 @@ class StepTable:
             copies = slots if step.scratch_word >= 0 else 1
             record[S_ARGS_STRIDE] = 8 * width if step.scratch_word >= 0 else 0
             args += 8 * width * copies
+        run_length = 0
+        for number in reversed(range(len(steps))):
+            run_length = run_length + 1 if steps[number].serial else 0
+            table[sum(sizes[:2]) + STEP_WORDS * number + S_SERIAL] = run_length
         return table
 
     def positions(self, step: int, word: int) -> np.ndarray:
@@ -210,6 +276,8 @@ class StepTable:
         Where the threading layer serves one run at a time and is busy, this run works alone.
         """
         end = self.count if end is None else end
+        if begin >= end:
+            return
         threads = self.threads if threads is None else min(threads, self.threads)
         if threads <= 1:
             self._run(self.address, begin, end, 1)
@@ -224,6 +292,18 @@ class StepTable:
                 self._lock.release()
         else:
             self._run(self.address, begin, end, 1)
+
+
+    def run_timed(self, begin: int, end: int) -> np.ndarray:
+        """Like ``run``; when the run began and when each of the steps ended, in nanoseconds of CLOCK_MONOTONIC."""
+        stamps = np.zeros((self.count, 2), np.int64)
+        self.table[H_CLOCK], self.table[H_STAMPS] = _clock_address(), stamps.ctypes.data
+        start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        try:
+            self.run(begin, end)
+        finally:
+            self.table[H_STAMPS] = 0
+        return np.append(start, (stamps[:, 0] * 1_000_000_000 + stamps[:, 1])[begin:end])
 
 
 def _padded(words: int) -> int:

@@ -199,5 +199,5 @@ def _caller(name: str, arity: int):
     return intrinsic(scope[name])
 
 
-call_0, call_1, call_3 = _caller("call_0", 0), _caller("call_1", 1), _caller("call_3", 3)
+call_0, call_1, call_2, call_3 = (_caller(f"call_{n}", n) for n in range(4))
 call_4, call_8 = _caller("call_4", 4), _caller("call_8", 8)

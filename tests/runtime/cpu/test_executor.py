@@ -51,6 +51,25 @@ def test_every_task_once_in_order(adder, tasks: int, grain: int, threads: int) -
         assert (cells[:tasks] == 20).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_serial_steps_are_done_once_and_in_order(adder, threads: int) -> None:
+    cells = aligned_words(50)
+    records = [StepRecord(adder, [cells.ctypes.data, n], 50, serial=n % 5 > 1) for n in range(30)]
+    table = StepTable(records, threads)
+    for begin, end in ((0, 30), (0, 4), (3, 9), (12, 15)):
+        cells[:] = begin
+        table.run(begin, end)
+        assert (cells[:50] == end).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_time_stamps_rise(adder, threads: int) -> None:
+    cells = aligned_words(50)
+    table = StepTable([StepRecord(adder, [cells.ctypes.data, n], 50, serial=n > 5) for n in range(10)], threads)
+    stamps = table.run_timed(0, 10)
+    assert len(stamps) == 11 and (np.diff(stamps) >= 0).all() and (cells[:50] == 10).all()
+
+
 def test_part_of_the_steps(adder) -> None:
     cells, table = make(adder, 10, 6, 2)
     table.run(0, 2)
