@@ -2,10 +2,12 @@
 
 from cnncc.runtime.cpu import executor, worker_pool
 from cnncc.runtime.cpu.kernels import (
+    arg_extreme,
     conv_depthwise,
     conv_direct,
     conv_grouped,
     conv_grouped_1x1,
+    conv_transpose,
     conv_winograd,
     copy,
     elementwise,
@@ -13,10 +15,12 @@ from cnncc.runtime.cpu.kernels import (
     gemm,
     join,
     limits,
+    lrn,
     pad,
     pool,
     reduce,
     reorder,
+    softmax,
 )
 
 _ALL = (
@@ -24,11 +28,13 @@ _ALL = (
     executor.WORK,
     worker_pool.PARALLEL_FOR,
     worker_pool.WORKER,
+    arg_extreme.KERNEL,
     conv_depthwise.KERNEL,
     conv_direct.KERNEL,
     conv_winograd.KERNEL,
     conv_grouped.KERNEL,
     conv_grouped_1x1.KERNEL,
+    conv_transpose.KERNEL,
     copy.KERNEL,
     elementwise.KERNEL,
     gather.KERNEL,
@@ -36,10 +42,12 @@ _ALL = (
     join.KERNEL,
     limits.FMA,
     limits.READ,
+    lrn.KERNEL,
     pad.KERNEL,
     pool.KERNEL,
     reduce.KERNEL,
     reorder.KERNEL,
+    softmax.KERNEL,
 )
 
 KERNELS = {kernel.name: kernel for kernel in _ALL}

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from ..lowering import Lowering
 from .conv import ConvLowering
+from .conv_transpose import ConvTransposeLowering
 from .copy import COPIES
 from .elementwise import ELEMENTWISE
 from .gemm import GemmLowering, MatMulLowering
 from .join import JOINS
 from .pool import POOLS
+from .reduce import REDUCTIONS
 
 __all__ = ["LOWERINGS"]
 
 LOWERINGS: dict[str, Lowering] = {
     "Conv": ConvLowering(),
+    "ConvTranspose": ConvTransposeLowering(),
     "Gemm": GemmLowering(),
     "MatMul": MatMulLowering(),
     **POOLS,
     **ELEMENTWISE,
     **JOINS,
     **COPIES,
+    **REDUCTIONS,
 }
