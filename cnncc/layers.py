@@ -13,6 +13,7 @@ layer. The functions build what the text builds, by the same code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -42,8 +43,7 @@ class Tensor:
         return self.value.type
 
     def _with(self, operator: str, left: Any, right: Any) -> Tensor:
-        plain = [v.value if isinstance(v, Tensor) else v for v in (left, right)]
-        return Tensor(self.network, self.network._builder.arithmetic(operator, *plain))
+        return Tensor(self.network, self.network._builder.arithmetic(operator, _plain(left), _plain(right)))
 
     def __add__(self, other: Tensor | float) -> Tensor:
         return self._with("+", self, other)
@@ -122,6 +122,13 @@ class Network:
         return self._builder.graph
 
 
+def _plain(argument: Any) -> Any:
+    """An argument as the text would give it."""
+    if isinstance(argument, str) and re.fullmatch(r"\d+(x\d+)+", argument):
+        return [int(size) for size in argument.split("x")]
+    return argument.value if isinstance(argument, Tensor) else argument
+
+
 def _function(name: str) -> Callable[..., Any]:
     word = find_word(name)
     assert word is not None
@@ -134,8 +141,7 @@ def _function(name: str) -> Callable[..., Any]:
         if first is None:
             raise InputError(f"{name} has no input: its first argument is a tensor")
         builder = first.network._builder
-        plain = {n: a.value if isinstance(a, Tensor) else a for n, a in keywords.items()}
-        bound = bind(name, word, rest, plain)
+        bound = bind(name, word, [_plain(a) for a in rest], {n: _plain(a) for n, a in keywords.items()})
         values = apply_word(builder, name, word, [None if a is None else a.value for a in inputs], bound,
                             builder.path(label), outputs)
         made = tuple(Tensor(first.network, v) for v in values)

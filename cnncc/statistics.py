@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from .errors import GraphError
 from .ir import DimLike, Graph, Node, Value, evaluate_dim
 from .ops.conv import Conv
 from .ops.conv_transpose import ConvTranspose
@@ -127,12 +126,9 @@ def _batch(graph: Graph) -> Mapping[str, int]:
 
 
 def _at_batch(size: DimLike, batch: Mapping[str, int]) -> int | str:
-    if isinstance(size, int):
-        return size
-    try:
-        return evaluate_dim(size, batch)
-    except GraphError:
-        return f"({size})"
+    """The size for a batch of one, as a text where it depends on more."""
+    size = evaluate_dim(size, batch)
+    return size if isinstance(size, int) else f"({size})"
 
 
 def _macs(node: Node) -> DimLike:

@@ -46,6 +46,7 @@ def _check(path: Path, options: dict[str, object]) -> None:
 
     source = read_source(path)
     chosen = options.pop("name")
-    for name in [chosen] if chosen or options["weights"] or options["parameters"] else \
-            list_networks(source.text, source.name) or [None]:
+    alone = chosen is not None or options["weights"] is not None or options["parameters"]
+    names = [] if alone else list_networks(source.text, source.name)
+    for name in names or [chosen]:
         build_network(source.text, name, origin=source.name, **options)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ def summary(
         as_json: Json = False) -> None:
     """Prints a network's layers: output shape, parameters, multiply-accumulates and receptive field.
 
-    A batch that is symbolic counts as one. Parameters are the trained numbers: BatchNormalization's statistics are none.
+    A batch that is symbolic counts as one. Parameters are the trained numbers, without BatchNormalization's statistics.
 
         cnncc summary resnet50.cnn
 

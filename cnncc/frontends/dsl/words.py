@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -206,8 +205,6 @@ def _operand(builder: Builder, value: Any, parameter: str, inputs: Sequence[Valu
 
 def _attribute(layer: str, name: str, value: Any, hint: Any, rank: int) -> Any:
     """The value as the field has it: a size for all axes, pads for both ends, words as what they name."""
-    if isinstance(value, str) and re.fullmatch(r"\d+(x\d+)*", value) and name in (*_PER_AXIS, "pads"):
-        value = [int(v) for v in value.split("x")]
     if isinstance(value, str):
         return _text(layer, name, value, hint)
     if name in _PER_AXIS and isinstance(value, int) and not isinstance(value, bool):
