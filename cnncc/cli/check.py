@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,12 +41,12 @@ def check(
         raise InputError("\n".join(problems))
 
 
-def _check(path: Path, options: dict[str, object]) -> None:
+def _check(path: Path, options: dict[str, Any]) -> None:
     from ..frontends.dsl import build_network, list_networks, read_source
 
     source = read_source(path)
-    chosen = options.pop("name")
+    chosen: Any = options.pop("name")
     alone = chosen is not None or options["weights"] is not None or options["parameters"]
     names = [] if alone else list_networks(source.text, source.name)
     for name in names or [chosen]:
-        build_network(source.text, name, origin=source.name, **options)  # type: ignore[arg-type]
+        build_network(source.text, name, origin=source.name, **options)

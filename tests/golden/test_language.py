@@ -1,4 +1,7 @@
-"""The graphs of LeNet-5, VGG-16 and ResNet-50 as the language gives them; `make golden` writes them anew."""
+"""The graphs of LeNet-5, VGG-16 and ResNet-50 as the language gives them, and its error messages.
+
+`make golden` writes them anew.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import cnncc
-from cnncc.frontends.dsl import build_network
+from cnncc.frontends.dsl import LanguageError, build_network
 from cnncc.frontends.dsl.formatter import format_text
 from cnncc.ir import format_graph, verify
+
+from .broken_networks import BROKEN
 
 HERE = Path(__file__).parent
 ZOO = Path(cnncc.__file__).parent / "zoo"
@@ -33,3 +38,17 @@ def test_golden_network(name: str, parameters: int, lines: int, shape: str, requ
         path.write_text(format_graph(graph), encoding="utf-8")
     assert format_graph(graph).splitlines() == path.read_text(encoding="utf-8").splitlines(), \
         f"{path.name} differs; 'make golden' writes it anew if that is meant"
+
+
+def test_error_messages(request: pytest.FixtureRequest) -> None:
+    found = ""
+    for name, text in BROKEN.items():
+        with pytest.raises(LanguageError) as info:
+            build_network(text, seed=None, origin=f"{name}.cnn")
+        found += f"## {name}\n{info.value}\n\n"
+    path = HERE / "language" / "errors.txt"
+    if request.config.getoption("--update-golden", default=False):
+        path.write_text(found, encoding="utf-8")
+    assert len(BROKEN) >= 25
+    assert found.splitlines() == path.read_text(encoding="utf-8").splitlines(), \
+        "errors.txt differs; 'make golden' writes it anew if that is meant"

@@ -145,7 +145,8 @@ class Evaluator:
         known = [d.value for d in DType]
         if tree.dtype.text not in known:
             raise self._error(tree.dtype.span, f"'{tree.dtype.text}' is no element type"
-                                               f"{did_you_mean(tree.dtype.text, known)}; there are {', '.join(known)}")
+                                               f"{did_you_mean(tree.dtype.text, known)}",
+                              f"the element types are {', '.join(known)}")
         return TensorType(DType(tree.dtype.text), tuple(self._dim(d, frame) for d in tree.dims))
 
     def _dim(self, tree: Any, frame: Frame) -> Any:
@@ -199,25 +200,24 @@ class Evaluator:
         word = find_word(callee.text)
         if block is None and word is None:
             raise self._unknown_layer(callee, step, frame)
-        inputs = self._inputs(callee, operands, frame, piped)
         given = label if label is not None else (hint[0] if hint else None)
         if block is not None:
             bound = self._bind_block(block, arguments, frame)
+            inputs = self._inputs(callee, operands, frame, piped)
             if any(not isinstance(v, Value) for v in inputs):
                 raise self._error(callee.span, f"the block '{callee.text}' reads tensors")
             return self._call_block(block, inputs, bound, given, frame, step.span)
         assert word is not None
-        return self._apply(step, callee.text, word, inputs, arguments, frame, given, names, hint)
-
-    def _apply(self, step: Any, name: str, word: Word, inputs: list[Value | None], arguments: Sequence[Any],
-               frame: Frame, label: str | None, names: tuple[str, ...], hint: tuple[str, ...]) -> tuple[Value, ...]:
         positional, keywords, spans = self._arguments(word, arguments, frame)
-        path = self._builder.path(label)
+        path = self._builder.path(given)
         outputs: Any = 1
         if len(names) > 1 or hint:
             outputs = [self._builder.within(n) for n in names]
+        inputs = []
+        name = callee.text
         try:
             bound = bind(name, word, positional, keywords)
+            inputs = self._inputs(callee, operands, frame, piped)
             return apply_word(self._builder, name, word, inputs, bound, path, outputs)
         except LanguageError:
             raise

@@ -26,6 +26,7 @@ MAX_CALLS = 32  # blocks within blocks
 MAX_STEPS = 200_000  # lines run in all
 MAX_REPEATS = 10_000
 _MAX_ERRORS = 100
+_MAX_NOTES = 8
 
 
 class _Stop(Exception):
@@ -103,6 +104,8 @@ class _Expander:
         if key in self.seen:
             return
         self.seen.add(key)
+        if len(notes) > _MAX_NOTES:
+            notes = (*notes[:_MAX_NOTES - 1], f"and {len(notes) - _MAX_NOTES + 1} calls more")
         self.errors.append(Diagnostic(self.source, span, message, notes))
         if len(self.errors) >= _MAX_ERRORS:
             raise _Stop

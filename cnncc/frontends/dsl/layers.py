@@ -14,6 +14,7 @@ from ...ir import DimLike, DType, TensorType, Value
 from ...ir.attributes import make_op
 from ...ops import OPS
 from .builder import Builder, LayerError
+from .numbers import describe
 from .weights import Initial
 from .words import REQUIRED, Bound, Word, generic_word
 
@@ -63,7 +64,7 @@ def _weight(builder: Builder, path: str, name: str, x: Value, shape: tuple[int, 
 
 def _count(word: str, what: str, number: Any) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise LayerError(f"{word}: the number of {what} must be a whole number from 1 on, not {number}", what)
+        raise LayerError(f"{word}: the number of {what} must be at least 1, not {describe(number)}", what)
     return number
 
 

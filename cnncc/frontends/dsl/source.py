@@ -80,6 +80,6 @@ class LanguageError(ModelError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'stride'?` where a known word is near, else nothing."""
-    by_lower = {k.lower(): k for k in sorted(set(known), reverse=True)}
+    by_lower = {k.lower(): k for k in sorted(set(known), key=lambda k: (k[:1].isupper() == word[:1].isupper(), k))}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -25,8 +25,8 @@ LIGHT = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data" / "ligh
 
 @pytest.mark.parametrize(("name", "some"), [
     ("vgg16", ["features.0.weight", "features.28.bias", "classifier.0.weight", "classifier.6.bias"]),
-    ("resnet50", ["conv1.weight", "bn1.running_var", "layer1.0.downsample.0.weight", "layer1.0.downsample.1.running_mean",
-                  "layer3.5.conv3.weight", "layer4.2.bn3.bias", "fc.weight"])])
+    ("resnet50", ["conv1.weight", "bn1.running_var", "layer1.0.downsample.0.weight",
+                  "layer1.0.downsample.1.running_mean", "layer3.5.conv3.weight", "layer4.2.bn3.bias", "fc.weight"])])
 def test_weights_are_named_as_torchvision_names_them(name: str, some: list[str]) -> None:
     names = {v.name for v in load_graph(ZOO / f"{name}.cnn", seed=None).constants}
     assert names >= set(some)
