@@ -17,6 +17,7 @@ from cnncc.runtime.cpu.elements import SIZES, is_float
 from cnncc.runtime.cpu.simd import F16, F32, F64, I32, I64, Vec, emit_mask, pointer, splat_value
 
 Value = ir.Value
+BLOCK = 64
 _FLOATS = {"f16": F16, "f32": F32, "f64": F64}
 
 
@@ -168,6 +169,33 @@ def loop(builder: ir.IRBuilder, start: Value, stop: Value, step: Value | int, va
         phi.add_incoming(again, builder.block)
     builder.position_at_end(after)
     return carried
+
+
+def loop_in_blocks(builder: ir.IRBuilder, times: Value, start: Value, totals: Sequence[Value], merge: Callable,
+                   each: Callable[[Value, list[Value]], Sequence[Value]]) -> list[Value]:
+    """``totals = each(i, totals)`` for i in range(times), in blocks that begin with ``start`` and whose totals are
+    merged: a sum of n numbers errs like one of n / BLOCK + BLOCK."""
+
+    def block(first: Value, merged: list[Value]) -> list[Value]:
+        stop = builder.add(first, I64(BLOCK))
+        stop = builder.select(builder.icmp_signed("<", stop, times), stop, times)
+        found = loop(builder, first, stop, 1, [start] * len(totals), each)
+        return [merge(builder, m, f) for m, f in zip(merged, found, strict=True)]
+
+    return loop(builder, I64(0), times, BLOCK, totals, block)
+
+
+def fold_lanes(builder: ir.IRBuilder, value: Value, merge: Callable) -> Value:
+    """The lanes of a vector merged into one: halves are laid over each other."""
+    _, lanes = element_of(value.type)
+    while lanes > 1:
+        lanes //= 2
+        low, high = (
+            builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, lanes), list(range(at, at + lanes))))
+            for at in (0, lanes)
+        )
+        value = merge(builder, low, high)
+    return builder.extract_element(value, I32(0))
 
 
 def _no_unroll(module: ir.Module) -> ir.MDValue:

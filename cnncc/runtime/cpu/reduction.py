@@ -11,7 +11,6 @@ from cnncc.runtime.cpu.elements import is_float, limits
 from cnncc.runtime.cpu.simd import F32
 
 KINDS = ("sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "lp")
-BLOCK = 64  # numbers that are summed one by one; their sums are summed again, so that errors stay small
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,10 @@ def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, output
     results = [Tensor(t, choice.outputs[i]) for i, t in enumerate(types)]
     launch = lowering.launch(op, choice, tensors, results, lanes)
     operands = place_inputs(lowering, op, choice, tensors, arrays, lanes)
-    overlaid = {0: lowering.words(tensors)[i] for i in lowering.inplace(tensors, results)}
+    overwritten = lowering.inplace(tensors, results)
     for i, (word, tensor) in enumerate(zip(lowering.output_words, results, strict=False)):
-        if setting.inplace and i in overlaid:
-            operands[word] = operands[overlaid[i]]
+        if setting.inplace and i == 0 and overwritten:
+            operands[word] = operands[lowering.words(tensors)[overwritten[-1]]]
         else:
             size = stored_elements(tensor.shape, tensor.layout, lanes) * tensor.type.dtype.itemsize
             operands[word] = Guarded(bytes([CANARY]) * size)

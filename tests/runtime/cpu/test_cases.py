@@ -16,7 +16,8 @@ from tests.ops.cases import TOLERANCE, Case
 # Largest error over largest output where a kernel rounds otherwise than the reference.
 FACTOR = {"LRN": 4.0, "Gemm": 4.0, "MatMul": 4.0, "Conv": 4.0}
 MODULES = [
-    importlib.import_module(f"tests.ops.{m.name}") for m in pkgutil.iter_modules(tests.ops.__path__) if m.name != "cases"
+    importlib.import_module(f"tests.ops.{m.name}")
+    for m in pkgutil.iter_modules(tests.ops.__path__) if m.name.startswith("test_")
 ]
 CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if case.op.op_type in LOWERINGS]
 

@@ -68,8 +68,8 @@ def test_blocks(mode: str, block: int) -> None:
 @pytest.mark.parametrize(
     ("starts", "ends", "axes", "steps"),
     [
-        ((1,), (3,), (2,), (1,)), ((0, 8), (2, 40), (0, 1), (1, 1)), ((16,), (37,), (1,), (1,)), ((3,), (37,), (1,), (1,)),
-        ((-1,), (-(2**63),), (1,), (-1,)), ((4, 0), (0, 5), (2, 3), (-2, 2)), ((0,), (16,), (1,), (1,)),
+        ((1,), (3,), (2,), (1,)), ((0, 8), (2, 40), (0, 1), (1, 1)), ((16,), (37,), (1,), (1,)),
+        ((3,), (37,), (1,), (1,)), ((-1,), (-(2**63),), (1,), (-1,)), ((4, 0), (0, 5), (2, 3), (-2, 2)), ((0,), (16,), (1,), (1,)),
         ((5,), (5,), (1,), (1,)), ((1, 1, 1, 1), (9, 9, 9, 9), (0, 1, 2, 3), (1, 1, 1, 1)),
     ],
     ids=str,
@@ -81,7 +81,8 @@ def test_slice(starts, ends, axes, steps) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "layout"), [(16, 48, BLOCKED), (0, 32, BLOCKED), (32, 40, BLOCKED), (16, 40, PLAIN), (8, 24, PLAIN)]
+    ("first", "last", "layout"),
+    [(16, 48, BLOCKED), (0, 32, BLOCKED), (32, 40, BLOCKED), (16, 40, PLAIN), (8, 24, PLAIN)],
 )
 def test_a_slice_between_blocks_stays_blocked(first: int, last: int, layout: str) -> None:
     x = numbers((1, 40 if last == 40 and first == 32 else 48, 4, 4))
@@ -91,7 +92,8 @@ def test_a_slice_between_blocks_stays_blocked(first: int, last: int, layout: str
 
 
 @pytest.mark.parametrize(
-    ("axis", "sizes"), [(1, (16, 32, 5)), (1, (5, 16)), (1, (16,)), (2, (3, 4)), (3, (1, 2, 3)), (0, (1, 2)), (-1, (2, 2))]
+    ("axis", "sizes"),
+    [(1, (16, 32, 5)), (1, (5, 16)), (1, (16,)), (2, (3, 4)), (3, (1, 2, 3)), (0, (1, 2)), (-1, (2, 2))],
 )
 def test_concat_and_split(axis: int, sizes: tuple[int, ...]) -> None:
     parts = []

@@ -76,21 +76,13 @@ class _Emitter:
         self.start = number(dtype, lanes, self.reduction.start)
 
     def over(self, builder, at, times, step, totals, each):
-        """``totals = each(totals, place)`` at ``times`` places from ``at`` on, in blocks whose totals are merged."""
-        from cnncc.runtime.cpu.emit import loop
-        from cnncc.runtime.cpu.reduction import BLOCK
-        from cnncc.runtime.cpu.simd import I64
+        """``totals = each(totals, place)`` at ``times`` places from ``at`` on."""
+        from cnncc.runtime.cpu.emit import loop_in_blocks
 
-        def block(first, merged):
-            stop = builder.add(first, I64(BLOCK))
-            stop = builder.select(builder.icmp_signed("<", stop, times), stop, times)
-            fresh = [self.start] * len(totals)
-            found = loop(
-                builder, first, stop, 1, fresh, lambda i, t: each(t, builder.add(at, builder.mul(i, step)))
-            )  # fmt: skip
-            return [self.reduction.merge(builder, m, f) for m, f in zip(merged, found, strict=True)]
+        def one(i, found):
+            return each(found, builder.add(at, builder.mul(i, step)))
 
-        return loop(builder, I64(0), times, BLOCK, totals, block)
+        return loop_in_blocks(builder, times, self.start, totals, self.reduction.merge, one)
 
     def outer(self, builder, at, times, step, totals, each):
         from cnncc.runtime.cpu.emit import loop
@@ -150,7 +142,7 @@ class _Emitter:
 
     def rows(self):
         """(x, y, times_0, step_0, times_1): one result of ``times_0`` runs of ``times_1`` elements."""
-        from cnncc.runtime.cpu.emit import emitted, first_lanes, load, store
+        from cnncc.runtime.cpu.emit import emitted, first_lanes, fold_lanes, load, store
         from cnncc.runtime.cpu.simd import I64
 
         item = SIZES[self.dtype]
@@ -180,26 +172,12 @@ class _Emitter:
                 return [self.reduction.step(b, head[0], last), *totals[1:]]
 
             total = self.merged(b, self.outer(b, x, times_0, step_0, [self.start] * WIDE, run))
-            result = self.reduction.finish(context, b, self.folded(b, total), b.mul(times_0, times_1))
+            result = self.reduction.finish(
+                context, b, fold_lanes(b, total, self.reduction.merge), b.mul(times_0, times_1)
+            )
             store(b, y, result, self.dtype, 1)
 
         return emitted("rows", 5, emit)
-
-    def folded(self, b, total):
-        """The lanes of a vector merged: halves are laid over each other."""
-        from llvmlite import ir
-
-        from cnncc.runtime.cpu.simd import I32
-
-        lanes = self.lanes
-        while lanes > 1:
-            lanes //= 2
-            low, high = (
-                b.shuffle_vector(total, total, ir.Constant(ir.VectorType(I32, lanes), list(range(at, at + lanes))))
-                for at in (0, lanes)
-            )
-            total = self.reduction.merge(b, low, high)
-        return b.extract_element(total, I32(0))
 
 
 def build(form: str, kind: str, lanes: int, dtype: str, p: int):

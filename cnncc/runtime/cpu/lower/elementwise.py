@@ -210,7 +210,9 @@ class _Pow(ElementwiseLowering):
         special = self._special(inputs)
         if special:
             return Formula(special)
-        return Formula("pow") if x.type.dtype.is_float else Refusal("of integers, only known squares and cubes are native")
+        if not x.type.dtype.is_float:
+            return Refusal("of integers, only known squares and cubes are native")
+        return Formula("pow")
 
 
 class _BatchNormalization(ElementwiseLowering):
