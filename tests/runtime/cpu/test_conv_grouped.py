@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from harness import UNIT, conv_reference, lift, run
 
-from cnncc.runtime.cpu.kernels import conv_grouped
+from cnncc.runtime.cpu.kernels import conv_grouped, conv_grouped_1x1
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 
@@ -33,6 +33,26 @@ def test_random(lanes: int, seed: int) -> None:
     step = conv_grouped.launch(shape, lanes, residual=residual, a=0.0)
     run(step, {"x": x, "w": w, "bias": bias, "add": add, "y": y}, 1 + seed % 2)
     want, bound = conv_reference(x, w, shape.stride, shape.dilation, shape.pad, shape.out_size, groups)
+    broad = bias.reshape(1, -1, 1, 1, 1)
+    want, bound = want + broad + residual * add, bound + abs(broad) + residual * abs(add)
+    assert np.all(abs(y - np.maximum(want, 0)) <= 16 * UNIT * bound)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("pixels", [1, 7, 49, 200])
+@pytest.mark.parametrize("per_group", [(6, 28), (34, 34), (1, 3)])
+def test_pointwise(per_group, pixels: int, residual: bool) -> None:
+    rng = np.random.default_rng([pixels, *per_group])
+    ic, oc = per_group
+    shape = ConvShape(2, 3 * ic, 3 * oc, (1, 1, pixels), (1, 1, pixels), (1, 1, 1), groups=3)
+    x = rng.standard_normal((2, 3 * ic, 1, 1, pixels)).astype(np.float32)
+    w = rng.standard_normal((3 * oc, ic, 1, 1, 1)).astype(np.float32)
+    bias = rng.standard_normal(3 * oc).astype(np.float32)
+    add = rng.standard_normal((2, 3 * oc, 1, 1, pixels)).astype(np.float32)
+    y = add.copy()  # the result may take the residual's memory
+    step = conv_grouped_1x1.launch(shape, 16, residual=residual, a=0.0)
+    run(step, {"x": x, "w": w, "bias": bias, "add": y if residual else add, "y": y}, 2)
+    want, bound = conv_reference(x, w, shape.stride, shape.dilation, shape.pad, shape.out_size, 3)
     broad = bias.reshape(1, -1, 1, 1, 1)
     want, bound = want + broad + residual * add, bound + abs(broad) + residual * abs(add)
     assert np.all(abs(y - np.maximum(want, 0)) <= 16 * UNIT * bound)

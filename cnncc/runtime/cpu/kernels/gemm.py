@@ -1,6 +1,6 @@
 """Matrix products on plain float32, with up to three broadcast batch dimensions.
 
-    y[m, n] = act(alpha * sum over k of A[m, k] * B[k, n] + beta * C[m, n])
+    y[m, n] = act(alpha * sum over k of A[m, k] * B[k, n] + beta * C[m, n] + R[m, n])
 
 ``form`` says how B lies and how the sum is formed:
 
@@ -9,7 +9,7 @@
     dots   B[k, n] contiguous in k, as fully connected weights [N, K] lie in a file, and A contiguous in k:
            vectors along k, summed at the end. With one row m this streams the weights at memory speed.
 
-C (``add``) is 0 absent, 1 contiguous in n (row distance 0 for a bias), 2 one value per row m.
+C (``add``) is 0 absent, 1 contiguous in n (row distance 0 for a bias), 2 one value per row m. R lies as y does.
 """
 
 import math
@@ -20,23 +20,20 @@ import numpy as np
 
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
-OPERANDS = ("a", "b", "c", "y", "scratch")
+OPERANDS = ("a", "b", "c", "r", "y", "scratch")
 DIMS = (
     "m", "n", "k", "a_row", "a_column", "b_row", "b_panel", "b_masked", "c_row", "y_row", "panels", "chunks",
     "chunk_rows", "copy", "batch_0", "batch_1", "batch_2", "a_batch_0", "a_batch_1", "a_batch_2",
     "b_batch_0", "b_batch_1", "b_batch_2", "c_batch_0", "c_batch_1", "c_batch_2", "y_batch", "alpha", "beta", "p", "q",
 )  # fmt: skip
-# rows of A held at once -> vectors (rows form) or rows of B (dots form)
+# (rows of A, vectors of B) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes)
 ROWS_TILES = {
-    16: {1: 12, 2: 8, 4: 6, 6: 4},
-    8: {1: 8, 2: 6, 4: 3, 6: 2},
-    4: {1: 12, 2: 8, 4: 6, 6: 4},
+    16: ((1, 12), (2, 8), (4, 6), (6, 4), (8, 3), (12, 2), (12, 1)),
+    8: ((1, 8), (2, 6), (4, 3), (6, 2), (10, 1)),
+    4: ((1, 12), (2, 8), (4, 6), (6, 4), (8, 3), (12, 2), (12, 1)),
 }
-DOTS_TILES = {
-    16: {1: 8, 2: 6, 4: 4, 6: 4},
-    8: {1: 8, 2: 4, 4: 3},
-    4: {1: 8, 2: 6, 4: 4, 6: 4},
-}
+# (rows of A, rows of B)
+DOTS_TILES = {16: ((1, 8), (2, 6), (4, 4), (6, 4)), 8: ((1, 8), (2, 4), (4, 3)), 4: ((1, 8), (2, 6), (4, 4), (6, 4))}
 COPY_ROWS = 24  # rows of A that pay for copying a panel of B
 
 
@@ -64,22 +61,28 @@ def choose_form(shape: GemmShape) -> str | None:
     return "dots" if (shape.b[0] == 1 or shape.k == 1) and (shape.a[1] == 1 or shape.k == 1) else None
 
 
-def choose_tile(form: str, m: int, lanes: int) -> tuple[int, int]:
-    """(rows of A, vectors or rows of B) with the least padded work."""
-    tiles = (ROWS_TILES if form == "rows" else DOTS_TILES)[lanes]
-    rows = min(tiles, key=lambda r: (ceil_div(m, r) * r / (1 - 0.3 / r), r))
-    return rows, tiles[rows]
+def choose_tile(form: str, m: int, n: int, lanes: int) -> tuple[int, int]:
+    """(rows of A, vectors or rows of B) with the least padded work, loads counted beside multiplications."""
+    each = lanes if form == "rows" else 1
+
+    def cost(tile: tuple[int, int]) -> float:
+        rows, vectors = tile
+        padded = ceil_div(max(m, 1), rows) * rows * ceil_div(max(n, 1), vectors * each) * vectors
+        return padded * (1 + 0.5 * (1 / rows + 1 / vectors))
+
+    return min((ROWS_TILES if form == "rows" else DOTS_TILES)[lanes], key=cost)
 
 
 def launch(
     shape: GemmShape, lanes: int, form: str | None = None, tile: tuple[int, int] | None = None, packed: bool = False,
     activation: str = "clip", p: float = -math.inf, q: float = math.inf, alpha: float = 1.0, beta: float = 1.0,
+    residual: bool = False,
 ) -> Launch:  # fmt: skip
     """The step of a matrix product; ``p`` and ``q`` belong to the activation. ``packed``: b is from pack_weights."""
     form = form or choose_form(shape)
     if form is None:
         raise ValueError(f"{shape}: B is contiguous neither along n nor along k with A")
-    rows, vectors = tile or choose_tile(form, shape.m, lanes)
+    rows, vectors = tile or choose_tile(form, shape.m, shape.n, lanes)
     columns = vectors * (lanes if form == "rows" else 1)
     panels = ceil_div(shape.n, columns)
     copy = form == "rows" and not packed and shape.m >= COPY_ROWS and (shape.b[0] != columns)
@@ -98,14 +101,16 @@ def launch(
     )  # fmt: skip
     params = make_params(
         lanes=lanes, rows=rows, vectors=vectors, form=form, activation=activation, add=add,
-        contiguous=int(shape.a[1] == 1 or shape.k == 1),
+        residual=int(residual), contiguous=int(shape.a[1] == 1 or shape.k == 1),
     )  # fmt: skip
     scratch = shape.k * columns * 4 if copy else 0
+    y_bytes = 4 * batch * shape.m * shape.n
+    reads = _reads(shape, panels * shape.k * columns if packed else None)
+    if residual:
+        reads["r"] = (0, y_bytes)
     tasks = batch * panels * chunks if shape.m and shape.n else 0
     return Launch(
-        KERNEL, params, dims, tasks, scratch=ceil_div(scratch, 64) * 64,
-        reads=_reads(shape, panels * shape.k * columns if packed else None),
-        writes={"y": (0, 4 * batch * shape.m * shape.n)},
+        KERNEL, params, dims, tasks, scratch=ceil_div(scratch, 64) * 64, reads=reads, writes={"y": (0, y_bytes)},
     )  # fmt: skip
 
 
@@ -162,7 +167,8 @@ def pack_weights(b: np.ndarray, lanes: int, vectors: int) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(k, panels, columns).transpose(1, 0, 2)).reshape(-1)
 
 
-def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: int, contiguous: int):
+def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: int, contiguous: int,
+          residual: int):
     """``contiguous``: A[m, k] lies contiguous in k."""
     from numba.extending import register_jitable
 
@@ -208,6 +214,7 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
         alpha, beta = word_float(load_i64(args + ALPHA)), word_float(load_i64(args + BETA))
         p, q = word_float(load_i64(args + P)), word_float(load_i64(args + Q))
         c_row, y_row = load_i64(args + C_ROW), load_i64(args + Y_ROW)
+        shift = load_i64(args + 24) - load_i64(args + 32)
         for r in range(m):
             for at in range(0, valid, lanes):
                 value = load(sums + r * pitch + at * 4, lanes) * alpha
@@ -215,7 +222,10 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
                     value = fma(load_first(c + r * c_row + at * 4, valid - at, lanes), beta, value)
                 elif add == 2:
                     value = fma(splat(load_f32(c + r * c_row), lanes), beta, value)
-                store_first(y + r * y_row + at * 4, activate(value, p, q), valid - at)
+                place = y + r * y_row + at * 4
+                if residual:
+                    value = value + load_first(place + shift, valid - at, lanes)
+                store_first(place, activate(value, p, q), valid - at)
 
     @register_jitable
     def multiply(args, a_at, b_at, b, b_row, k, valid, masked, sums):
@@ -237,7 +247,7 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
         a_at, b_at, sums = stack(a_bytes), stack(b_bytes), stack(tile_bytes)
         k, n, a_row = load_i64(args + K), load_i64(args + N), load_i64(args + A_ROW)
         chunks, panels, chunk_rows = load_i64(args + CHUNKS), load_i64(args + PANELS), load_i64(args + CHUNK_ROWS)
-        scratch, copied = load_i64(args + 32), -1
+        scratch, copied = load_i64(args + 40), -1
         for task in range(begin, end):
             panel, item = task // chunks % panels, task // chunks // panels
             first = task % chunks * chunk_rows
@@ -245,7 +255,7 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
             a = load_i64(args) + batch_offset(args, item, 0)
             b = load_i64(args + 8) + batch_offset(args, item, 1) + panel * load_i64(args + B_PANEL)
             c = load_i64(args + 16) + batch_offset(args, item, 2) + (panel * panel_row if add == 1 else 0)
-            y = load_i64(args + 24) + item * load_i64(args + Y_BATCH) + panel * panel_row
+            y = load_i64(args + 32) + item * load_i64(args + Y_BATCH) + panel * panel_row
             b_row, valid = load_i64(args + B_ROW), min(columns, n - panel * columns)
             masked = load_i64(args + B_MASKED) != 0 and valid < columns
             if not dots and load_i64(args + COPY) != 0:

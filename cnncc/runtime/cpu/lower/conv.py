@@ -185,16 +185,16 @@ class GroupedPointwise(Grouped):
     """Groups of any width, 1x1: a matrix product each, on plain tensors."""
 
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
-        if shape.groups == 1 or residual or not conv_grouped_1x1.supports(shape):
+        if shape.groups == 1 or not conv_grouped_1x1.supports(shape):
             return None
         vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
         return 1.2 * vectors * shape.channels / shape.groups
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        if residual or not conv_grouped_1x1.supports(shape):
-            raise PlanInvalid("conv_grouped_1x1 needs a 1x1 kernel of stride 1 and adds no residual")
-        return conv_grouped_1x1.launch(shape, lanes, *activation)
+        if not conv_grouped_1x1.supports(shape):
+            raise PlanInvalid("conv_grouped_1x1 needs a 1x1 kernel of stride 1")
+        return conv_grouped_1x1.launch(shape, lanes, residual, *activation)
 
 
 # By the name that a plan's step has; the first of equal cost is chosen.
