@@ -22,7 +22,8 @@ BROKEN: dict[str, str] = {
     "window_too_large": _HEAD + "  conv 4 9x9 -> relu\n",
     "shapes": _HEAD + "  y = x -> conv 5 3x3\n  y + x\n",
     "shapes_in_blocks":
-        "block inner of a:\n  b = a -> conv 4 3x3\n  a + b\nblock outer(n):\n  repeat n: inner\n" + _HEAD + "  stem: outer 2\n",
+        "block inner of a:\n  b = a -> conv 4 3x3\n  a + b\nblock outer(n):\n  repeat n: inner\n"
+        + _HEAD + "  stem: outer 2\n",
     "concat": _HEAD + "  y = x -> maxpool 2x2\n  concat(x, y)\n",
     "several": _HEAD + "  cnov 3\n  y = relu7\n  relu -> y\n  maxpool 2x2 strude 1\n  output z\n",
     "unknown_value": _HEAD + "  y = relu\n  output yy\n",

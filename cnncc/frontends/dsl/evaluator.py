@@ -202,11 +202,12 @@ class Evaluator:
             raise self._unknown_layer(callee, step, frame)
         given = label if label is not None else (hint[0] if hint else None)
         if block is not None:
-            bound = self._bind_block(block, arguments, frame)
+            given = label if len(hint) != 1 else given
+            parameters = self._bind_block(block, arguments, frame)
             inputs = self._inputs(callee, operands, frame, piped)
             if any(not isinstance(v, Value) for v in inputs):
                 raise self._error(callee.span, f"the block '{callee.text}' reads tensors")
-            return self._call_block(block, inputs, bound, given, frame, step.span)
+            return self._call_block(block, inputs, parameters, given, frame, step.span)
         assert word is not None
         positional, keywords, spans = self._arguments(word, arguments, frame)
         path = self._builder.path(given)

@@ -125,6 +125,10 @@ class _Expander:
         except CnnccError as error:
             failed.append(True)
             self._add(span, str(error), frame.chain)
+        except RecursionError:
+            failed.append(True)
+            self._add(span, "an expression or a call is nested too deeply", frame.chain)
+            raise _Stop from None
 
     # -- lines -------------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,8 @@ def parse_line(source: Source, line: LogicalLine, errors: list[Diagnostic]) -> s
         return _ToSyntax(source, line.start).transform(_grammar().parse(text, start="line"))
     except UnexpectedInput as error:
         errors.append(_unexpected(source, line, error))
+    except RecursionError:
+        errors.append(Diagnostic(source, Span(line.start, line.end), "an expression is nested too deeply"))
     except LanguageError as error:  # in the expression of a label
         errors += error.diagnostics
     except Exception as error:

@@ -8,8 +8,9 @@ __all__ = ["random_text"]
 
 _STEPS = (
     "conv 4 3x3 pad 1", "conv 4 1x1 nobias", "conv 4 3x3 same", "conv 4 3x3 group 2 dilation 2 pad 2",
-    "depthwise 3x3 pad 1", "conv_transpose 4 3x3 pad 1", "bn", "relu", "relu6", "tanh", "sigmoid", "leaky_relu 0.1", "hard_swish", "gelu",
-    "maxpool 3x3 stride 1 pad 1", "avgpool 3x3 stride 1 pad 1 count_include_pad true", "prelu 4", "lrn 3",
+    "depthwise 3x3 pad 1", "conv_transpose 4 3x3 pad 1", "bn", "relu", "relu6", "tanh", "sigmoid",
+    "leaky_relu 0.1", "hard_swish", "gelu", "maxpool 3x3 stride 1 pad 1",
+    "avgpool 3x3 stride 1 pad 1 count_include_pad true", "prelu 4", "lrn 3",
     "softmax axis 1", "group_norm 2", "instance_norm", "Clip min -1.0 max 2.0", "linear 6", "layer_norm", "elu 0.5",
     "reshape [0, 2, 2, 6, 6] -> transpose [0, 2, 1, 3, 4] -> reshape [0, 4, 6, 6]", "unit 8", "unit 4 twice true",
     "ReduceMean axes [2, 3] -> upsample 6", "Transpose perm [0, 1, 3, 2]", "dropout 0.5", "silu")
