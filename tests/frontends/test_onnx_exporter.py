@@ -138,6 +138,17 @@ def test_every_value_keeps_its_name() -> None:
     assert [n.name for n in model.graph.node] == [n.name for n in graph.nodes]
 
 
+def test_nodes_of_one_name_are_told_apart() -> None:
+    """ONNX Runtime refuses a model in which two nodes have one name."""
+    graph = Graph("net")
+    x = graph.add_input("x", TensorType(DType.F32, (2,)))
+    for output in ("a", "b", "c"):
+        x = graph.add_node(OPS["Add"](), [x, x], name="add", outputs=[output]).output
+    graph.set_outputs([x])
+    model = assert_same_numbers(graph, x=np.array([-3, 3], np.float32))
+    assert [n.name for n in model.graph.node] == ["add", "add_1", "add_2"]
+
+
 def test_the_opset_is_the_first_that_has_every_operator() -> None:
     def opset(text: str, written: int) -> int:
         return int(exported(import_model(model_of(text, written))).opset_import[0].version)

@@ -56,6 +56,7 @@ class _Export:
         self._graph = graph
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
+        self._node_names: set[str] = set()
         self._taken = set(graph.output_names) | {v.name for v in graph.inputs}
         self._names: dict[Value, str] = {v: v.name for v in graph.inputs}
         for value, name in zip(graph.outputs, graph.output_names, strict=True):
@@ -117,15 +118,22 @@ class _Export:
                        **dict(zip(parameters, activation.parameters, strict=True)), **fixed)
 
     def _emit(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> None:
+        if name:  # ONNX Runtime refuses models in which two nodes have one name
+            name = _fresh(name, self._node_names)
         self._nodes.append(helper.make_node(op_type, inputs, outputs, name=name, **attributes))
 
     def _fresh(self, hint: str) -> str:
-        name, count = hint, 0
-        while name in self._taken:
-            count += 1
-            name = f"{hint}_{count}"
-        self._taken.add(name)
-        return name
+        return _fresh(hint, self._taken)
+
+
+def _fresh(hint: str, taken: set[str]) -> str:
+    """`hint`, with a number where it is taken; the result is taken from then on."""
+    name, count = hint, 0
+    while name in taken:
+        count += 1
+        name = f"{hint}_{count}"
+    taken.add(name)
+    return name
 
 
 def _opset(nodes: Sequence[onnx.NodeProto]) -> int:
