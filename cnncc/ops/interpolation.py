@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COORDINATES", "MODES", "NEAREST_MODES", "Axis", "Sampling", "Samples", "sample_axis"]
+__all__ = ["COORDINATES", "MODES", "NEAREST_MODES", "Axis", "Sampling", "Samples", "line", "sample_axis"]
 
 Array = np.ndarray[Any, Any]
 MODES = ("nearest", "linear", "cubic")
@@ -53,7 +53,8 @@ class Samples:
 def sample_axis(axis: Axis, how: Sampling) -> Samples:
     """Positions are rounded to single precision, in which ONNX gives scales: with a scale of 0.8 the position of
     output 4 is 5, not just below."""
-    at = _positions(axis, how.coordinates).astype(np.float32).astype(np.float64)
+    shift, scale, offset = line(axis, how.coordinates)
+    at = ((np.arange(axis.output) + shift) / scale + offset).astype(np.float32).astype(np.float64)
     outside = np.zeros(axis.output, bool)
     if how.coordinates == "tf_crop_and_resize":
         outside = (at < 0) | (at > axis.size - 1)
@@ -67,24 +68,24 @@ def sample_axis(axis: Axis, how: Sampling) -> Samples:
     return Samples(np.clip(indices, 0, axis.size - 1), weights, outside)
 
 
-def _positions(axis: Axis, coordinates: str) -> Array:
-    """Where each output position lies on the input axis."""
-    o = np.arange(axis.output, dtype=np.float64)
+def line(axis: Axis, coordinates: str) -> tuple[float, float, float]:
+    """(shift, scale, offset): output position o lies at (o + shift) / scale + offset on the input axis."""
     last = axis.size - 1
     if coordinates == "asymmetric":
-        return o / axis.scale
+        return 0.0, axis.scale, 0.0
     if coordinates == "align_corners":
-        return o * (last / (axis.output - 1) if axis.output > 1 else 0.0)
+        return 0.0, (axis.output - 1) / last if axis.output > 1 and last > 0 else math.inf, 0.0
     if coordinates == "tf_crop_and_resize":
+        reach = (axis.end - axis.start) * last
         if axis.output == 1:
-            return np.full(1, 0.5 * (axis.start + axis.end) * last)
-        return axis.start * last + o * ((axis.end - axis.start) * last / (axis.output - 1))
+            return 0.0, math.inf, 0.5 * (axis.start + axis.end) * last
+        return 0.0, (axis.output - 1) / reach if reach else math.inf, axis.start * last
     if coordinates == "pytorch_half_pixel" and axis.output == 1:
-        return np.zeros(1)
-    at: Array = (o + 0.5) / axis.scale - 0.5
+        return 0.0, math.inf, 0.0
+    offset = -0.5
     if coordinates == "half_pixel_symmetric":
-        at = at + axis.size / 2 * (1 - axis.output / (axis.scale * axis.size))
-    return at
+        offset += axis.size / 2 * (1 - axis.output / (axis.scale * axis.size))
+    return 0.5, axis.scale, offset
 
 
 def _nearest(at: Array, nearest_mode: str) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
 from .dtypes import FLOATS, NUMERIC, check_dtype
-from .interpolation import COORDINATES, MODES, NEAREST_MODES, Axis, Samples, Sampling, sample_axis
+from .interpolation import COORDINATES, MODES, NEAREST_MODES, Axis, Sampling, sample_axis
 from .sizes import check_shape, known_sizes, resolve_axes, shape_text
 
 __all__ = ["Resize"]
@@ -110,9 +110,9 @@ class Resize(Op):
 
     # -- numbers -------------------------------------------------------------------------------------------------------
 
-    def samples(self, shape: tuple[int, ...], output: tuple[int, ...], roi: Array | None, scales: Array | None,
-                sizes: Array | None) -> dict[int, Samples]:
-        """How each axis that changes is sampled, from the shapes of X and Y and the contents of the other inputs."""
+    def resized(self, shape: tuple[int, ...], output: tuple[int, ...], roi: Array | None, scales: Array | None,
+                sizes: Array | None) -> dict[int, Axis]:
+        """The axes that change, from the shapes of X and Y (without a 0) and the contents of the other inputs."""
         axes = self.named(len(shape))
         factors = [1.0] * len(axes)
         if scales is not None:
@@ -120,14 +120,14 @@ class Resize(Op):
         elif self.keep_aspect_ratio_policy != "stretch" and sizes is not None:
             common = self._common_scale([(shape[a], int(s)) for a, s in zip(axes, sizes, strict=True)])
             factors = [float(common)] * len(axes)
-        elif 0 not in shape:
+        else:
             factors = [output[a] / shape[a] for a in axes]
         found = {}
         for i, axis in enumerate(axes):
             region = (float(roi[i]), float(roi[i + len(axes)])) if self.crops and roi is not None else (0.0, 1.0)
             if output[axis] == shape[axis] and factors[i] == 1 and region == (0.0, 1.0):
                 continue
-            found[axis] = sample_axis(Axis(shape[axis], output[axis], factors[i], *region), self.sampling)
+            found[axis] = Axis(shape[axis], output[axis], factors[i], *region)
         return found
 
     def reference(self, x: Array, roi: Array | None = None, scales: Array | None = None,
@@ -140,7 +140,8 @@ class Resize(Op):
         wide = np.promote_types(x.dtype, np.float32) if x.dtype.kind == "f" else np.dtype(np.float64)
         y = x if self.mode == "nearest" else x.astype(wide)
         outside = np.zeros((1,) * x.ndim, bool)
-        for axis, samples in self.samples(x.shape, output, roi, scales, sizes).items():
+        for axis, change in self.resized(x.shape, output, roi, scales, sizes).items():
+            samples = sample_axis(change, self.sampling)
             along = (-1, *(1,) * (x.ndim - 1 - axis))
             if self.mode == "nearest":
                 y = y.take(samples.indices[:, 0], axis)

@@ -14,7 +14,7 @@ from cnncc.runtime.cpu.lowering import Refusal
 from tests.ops.cases import TOLERANCE, Case
 
 # Largest error over largest output where a kernel rounds otherwise than the reference.
-FACTOR = {"LRN": 4.0, "Gemm": 4.0, "MatMul": 4.0, "Conv": 4.0}
+FACTOR = {"LRN": 4.0, "Gemm": 4.0, "MatMul": 4.0, "Conv": 4.0, "ConvTranspose": 4.0}
 MODULES = [
     importlib.import_module(f"tests.ops.{m.name}")
     for m in pkgutil.iter_modules(tests.ops.__path__) if m.name.startswith("test_")
@@ -23,7 +23,7 @@ CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if 
 
 
 # Inputs that are constants in every model, beside those of which the case says so.
-CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2)}
+CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose": (1, 2)}
 
 
 def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:
@@ -39,11 +39,13 @@ def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:
 
 
 def trials() -> list:
-    found = []
+    """Every case in single precision, and an operator's first one in the others as well."""
+    found, seen = [], set()
     for case in CASES:
         floating = any(x is not None and x.dtype == np.float32 for x in case.inputs)
-        for dtype in case.dtypes if floating else case.dtypes[:1]:
+        for dtype in case.dtypes if floating and case.op.op_type not in seen else case.dtypes[:1]:
             found.append(pytest.param(case, dtype, id=f"{case}-{dtype.value}"))
+        seen.add(case.op.op_type)
     return found
 
 

@@ -44,7 +44,7 @@ def random_case(rng, rank: int):
     return op, numbers(rng, images, c * group, *size), numbers(rng, c * group, m, *kernel), numbers(rng, m * group)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(16))
 def test_random(seed: int) -> None:
     rng = np.random.default_rng(seed)
     op, x, w, b = random_case(rng, 1 + seed % 3)

@@ -20,6 +20,7 @@ from cnncc.runtime.cpu.kernels import (
     pool,
     reduce,
     reorder,
+    resize,
     softmax,
 )
 
@@ -47,6 +48,7 @@ _ALL = (
     pool.KERNEL,
     reduce.KERNEL,
     reorder.KERNEL,
+    resize.KERNEL,
     softmax.KERNEL,
 )
 

@@ -10,6 +10,7 @@ from .elementwise import ELEMENTWISE
 from .gemm import GemmLowering, MatMulLowering
 from .join import JOINS
 from .pool import POOLS
+from .resize import ResizeLowering
 from .reduce import REDUCTIONS
 
 __all__ = ["LOWERINGS"]
@@ -19,6 +20,7 @@ LOWERINGS: dict[str, Lowering] = {
     "ConvTranspose": ConvTransposeLowering(),
     "Gemm": GemmLowering(),
     "MatMul": MatMulLowering(),
+    "Resize": ResizeLowering(),
     **POOLS,
     **ELEMENTWISE,
     **JOINS,
