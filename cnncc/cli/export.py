@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .console import Reporter, human_bytes
+from .console import Reporter, human_bytes, print_json
 from .networks import NetworkName, Seed, Settings, WeightsFile, open_network
-from .options import Quiet, Shapes
+from .options import Json, Quiet, Shapes
 
 
 def export(
@@ -21,6 +21,7 @@ def export(
         name: NetworkName = None,
         settings: Settings = None,
         shapes: Shapes = None,
+        as_json: Json = False,
         quiet: Quiet = False) -> None:
     """Writes a network as an ONNX model, checked by onnx's own checker.
 
@@ -45,4 +46,7 @@ def export(
     data = model.SerializeToString()
     with replacing(target) as file:
         file.write(data)
-    Reporter(quiet).say(f"wrote {target}: {len(model.graph.node)} nodes, {human_bytes(len(data))}")
+    if as_json:
+        print_json({"model": str(target), "nodes": len(model.graph.node), "bytes": len(data)})
+    else:
+        Reporter(quiet).say(f"wrote {target}: {len(model.graph.node)} nodes, {human_bytes(len(data))}")

@@ -25,6 +25,7 @@ from .show import show
 from .summary import summary
 from .verify import verify
 from .version import version
+from .zoo import zoo
 
 __all__ = ["app", "main"]
 
@@ -46,6 +47,7 @@ app.command("summary")(summary)
 app.command("show")(show)
 app.command("export")(export)
 app.command("fmt")(fmt)
+app.add_typer(zoo, name="zoo")
 app.command("cache")(cache)
 app.command("version")(version)
 
