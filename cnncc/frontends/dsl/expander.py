@@ -269,7 +269,8 @@ class _Expander:
                  body: Sequence[syntax.Line], hint: tuple[str, ...]) -> tuple[Any, ...]:
         label = None if element.label is None else self.evaluator.label(element.label, frame)
         step = element.body
-        if step is None or (isinstance(step, syntax.Parens) and (label is not None or piped)):
+        if step is None or (isinstance(step, syntax.Parens)
+                            and (label is not None or piped or self._holds_layers(step, frame))):
             with self.builder.scope(label):
                 if step is not None:
                     return self.pipeline(step.inner, frame)
@@ -284,6 +285,11 @@ class _Expander:
                 raise self._error(step.span, f"{what}, but this is {self._found(step, frame)}")
             return (self.evaluator.value(step, frame, name=hint[0] if len(hint) == 1 else None),)
         return self.evaluator.layer(callee, frame, piped, label, names, hint)
+
+    def _holds_layers(self, step: syntax.Parens, frame: Frame) -> bool:
+        """Whether brackets as a step are a group of layers, and not an expression."""
+        first = step.inner.elements[0]
+        return first.label is not None or self.evaluator.callee(first.body, frame) is not None
 
     def _found(self, step: Any, frame: Frame) -> str:
         value = self.evaluator.value(step, frame)

@@ -65,6 +65,8 @@ def test_every_operator_is_a_word_with_all_its_attributes() -> None:
     (["a = conv 4 1x1 nobias"], ["a.weight"]),
     (["y = x -> conv 4 1x1 nobias"], ["0.weight"]),
     (["s: (relu -> conv 4 1x1 nobias)"], ["s.1.weight"]),
+    (["(conv 4 1x1 nobias -> relu) -> (relu -> conv 4 1x1 nobias)"], ["0.0.weight", "1.1.weight"]),
+    (["(x + x) -> conv 4 1x1 nobias"], ["0.weight"]),
     (["s:", "  repeat 2 as i: l{i + 1}: conv 4 1x1 nobias"], ["s.l1.weight", "s.l2.weight"]),
     (["_: conv 4 1x1 nobias"], ["weight"]),
     (['"a/b": conv 4 1x1 nobias'], ["a/b.weight"]),
