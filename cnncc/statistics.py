@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from .costs import cost
 from .ir import DimLike, Graph, Node, Value, evaluate_dim
 from .ops.conv import Conv
 from .ops.conv_transpose import ConvTranspose
@@ -89,7 +90,7 @@ def summary(graph: Graph) -> Summary:
             weights[node.output] = parameters
             continue
         fields.update(dict.fromkeys(node.outputs, _field(node, fields)))
-        macs = _at_batch(_macs(node), batch)
+        macs = _at_batch(_cost(node), batch)
         total.append(macs)
         field = fields[node.output]
         layers.append(LayerSummary(
@@ -125,31 +126,14 @@ def _batch(graph: Graph) -> Mapping[str, int]:
             if v.type.rank and str(v.type.shape[0]) in graph.symbols}
 
 
+def _cost(node: Node) -> DimLike:
+    return cost(node.op, [None if v is None else v.type for v in node.inputs], [v.type for v in node.outputs]).macs
+
+
 def _at_batch(size: DimLike, batch: Mapping[str, int]) -> int | str:
     """The size for a batch of one, as a text where it depends on more."""
     size = evaluate_dim(size, batch)
     return size if isinstance(size, int) else f"({size})"
-
-
-def _macs(node: Node) -> DimLike:
-    shapes = [() if v is None else v.type.shape for v in node.inputs]
-    out = node.output.type.size
-    if isinstance(node.op, Conv):
-        return out * _product(shapes[1][1:])
-    if isinstance(node.op, ConvTranspose) and node.inputs[0] is not None:
-        return node.inputs[0].type.size * _product(shapes[1][1:])
-    if node.op.op_type == "Gemm":
-        return out * shapes[0][0 if getattr(node.op, "transA", False) else 1]
-    if node.op.op_type == "MatMul":
-        return out * shapes[0][-1]
-    return 0
-
-
-def _product(sizes: tuple[DimLike, ...]) -> DimLike:
-    total: DimLike = 1
-    for size in sizes:
-        total = total * size
-    return total
 
 
 # -- receptive fields ------------------------------------------------------------------------------------------------
