@@ -151,6 +151,8 @@ def _attributes(op_type: str, fields: dict[str, Any]) -> dict[str, Any]:
     if op_type == "ConstantOfShape":
         dtype: DType = fields.get("dtype", DType.F32)
         return {"value": _tensor(np.full(1, fields.get("value", 0), dtype.numpy), "value")}
+    if op_type == "MeanVarianceNormalization":  # onnx's inference expands it by its definition, which needs the axes
+        fields = {"axes": (0, 2, 3)} | fields
     return {name: _attribute(value) for name, value in fields.items() if value not in (None, ())}
 
 
