@@ -336,6 +336,24 @@ horizontal_min = _reduce("horizontal_min", _minimum)
 
 
 @intrinsic(prefer_literal=True)
+def group_sum(typingctx, value, group):
+    """Each lane becomes the sum of the ``group`` neighbouring lanes (a power of 2) to which it belongs."""
+    if not isinstance(value, Vec):
+        return None
+    size = constant(group)
+
+    def codegen(context, builder, sig, args):
+        v, step = args[0], 1
+        while step < size:
+            order = ir.Constant(ir.VectorType(I32, value.lanes), [lane ^ step for lane in range(value.lanes)])
+            v = builder.fadd(v, builder.shuffle_vector(v, v, order))
+            step *= 2
+        return v
+
+    return signature(value, value, group), codegen
+
+
+@intrinsic(prefer_literal=True)
 def group_broadcast(typingctx, value, group, j):
     """Lane l becomes lane ``(l // group) * group + j`` of ``value``."""
     if not isinstance(value, Vec):

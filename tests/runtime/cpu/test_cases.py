@@ -23,7 +23,9 @@ CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if 
 
 
 # Inputs that are constants in every model, beside those of which the case says so.
-CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose": (1, 2)}
+CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose": (1, 2),
+             "GroupNormalization": (1, 2), "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2),
+             "RMSNormalization": (1,)}
 
 
 def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:

@@ -9,6 +9,7 @@ from .copy import COPIES
 from .elementwise import ELEMENTWISE
 from .gemm import GemmLowering, MatMulLowering
 from .join import JOINS
+from .normalize import NORMALIZATIONS
 from .pool import POOLS
 from .resize import ResizeLowering
 from .reduce import REDUCTIONS
@@ -23,6 +24,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Resize": ResizeLowering(),
     **POOLS,
     **ELEMENTWISE,
+    **NORMALIZATIONS,
     **JOINS,
     **COPIES,
     **REDUCTIONS,
