@@ -116,7 +116,7 @@ def _multiply(builder, kind: Tile, acc, x_of_row, weights):
     return out
 
 
-def _reduce(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights):
+def emit_reduction(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights):
     """The reduction loop: ``unroll`` updates an iteration, then the rest one by one."""
 
     def update(acc, i, u):
@@ -145,7 +145,7 @@ def _reduce(builder, kind: Tile, tile, count, unroll: int, row_address, load_wei
     return pack(builder, emit_loop(builder, start, count, 1, acc, body(1)), kind)
 
 
-def _weights(builder, kind: Tile, base, step, masks=None):
+def emit_weights(builder, kind: Tile, base, step, masks=None):
     """Vectors ``base + i * step``; lanes outside ``masks`` are not touched."""
     width = kind.lanes * 4
 
@@ -176,17 +176,23 @@ def tile_fma(typingctx, tile, rows_at, x_step, w, w_step, count, unroll):
     kinds = (types.int64, x_step, types.int64, w_step, count, unroll)
 
     def codegen(context, builder, sig, args):
-        value, rows_at, x_step, w, w_step, count, _ = _literal_values(args, sig.args)
-        rows = [
-            builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8) for r in range(tile.rows)
-        ]
+        value, rows_at, x_step, w, w_step, count, _ = literal_values(args, sig.args)
+        rows = load_addresses(builder, rows_at, tile.rows)
 
         def row_address(r, index):
             return builder.add(rows[r], builder.mul(index, x_step))
 
-        return _reduce(builder, tile, value, count, times, row_address, _weights(builder, tile, w, w_step))
+        return emit_reduction(builder, tile, value, count, times, row_address, emit_weights(builder, tile, w, w_step))
 
     return signature(tile, tile, *kinds), codegen
+
+
+def load_word(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.load(pointer(builder, builder.add(table, builder.mul(index, I64(8))), I64), align=8)
+
+
+def load_addresses(builder: ir.IRBuilder, table: ir.Value, count: int) -> list[ir.Value]:
+    return [load_word(builder, table, I64(r)) for r in range(count)]
 
 
 @intrinsic(prefer_literal=True)
@@ -198,12 +204,12 @@ def tile_fma_even(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll
     kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll)
 
     def codegen(context, builder, sig, args):
-        value, x, row_step, x_step, w, w_step, count, _ = _literal_values(args, sig.args)
+        value, x, row_step, x_step, w, w_step, count, _ = literal_values(args, sig.args)
 
         def row_address(r, index):
             return builder.add(builder.add(x, builder.mul(index, x_step)), builder.mul(row_step, I64(r)))
 
-        return _reduce(builder, tile, value, count, times, row_address, _weights(builder, tile, w, w_step))
+        return emit_reduction(builder, tile, value, count, times, row_address, emit_weights(builder, tile, w, w_step))
 
     return signature(tile, tile, *kinds), codegen
 
@@ -217,9 +223,7 @@ def tile_fma_masked(typingctx, tile, rows_at, x_step, w, w_step, count, columns)
 
     def codegen(context, builder, sig, args):
         value, rows_at, x_step, w, w_step, count, columns = args
-        rows = [
-            builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8) for r in range(tile.rows)
-        ]
+        rows = load_addresses(builder, rows_at, tile.rows)
         masks = [
             emit_mask(builder, builder.sub(columns, I64(v * tile.lanes)), tile.lanes) for v in range(tile.vectors)
         ]
@@ -227,12 +231,13 @@ def tile_fma_masked(typingctx, tile, rows_at, x_step, w, w_step, count, columns)
         def row_address(r, index):
             return builder.add(rows[r], builder.mul(index, x_step))
 
-        return _reduce(builder, tile, value, count, 1, row_address, _weights(builder, tile, w, w_step, masks))
+        weights = emit_weights(builder, tile, w, w_step, masks)
+        return emit_reduction(builder, tile, value, count, 1, row_address, weights)
 
     return signature(tile, tile, *kinds), codegen
 
 
-def _literal_values(args, kinds):
+def literal_values(args, kinds):
     """Constants instead of the dummies that literal-typed arguments carry."""
     pairs = zip(args, kinds, strict=True)
     return [I64(k.literal_value) if isinstance(k, types.IntegerLiteral) else a for a, k in pairs]

@@ -8,20 +8,20 @@ from cnncc.runtime.cpu.kernels import conv_direct
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 
-def check(shape: ConvShape, lanes: int, seed: int, tile=None, plain=False, residual=False, threads=1, relu=False):
+def check(shape: ConvShape, lanes: int, seed: int, tile=None, residual=False, threads=1, relu=False):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((shape.images, shape.channels, *shape.size)).astype(np.float32)
     w = rng.standard_normal((shape.out_channels, shape.channels // shape.groups, *shape.kernel)).astype(np.float32)
     bias = rng.standard_normal(shape.out_channels).astype(np.float32)
     add = rng.standard_normal((shape.images, shape.out_channels, *shape.out_size)).astype(np.float32)
     lo = 0.0 if relu else -np.inf
-    step = conv_direct.launch(shape, lanes, tile, plain_input=plain, residual=residual, a=lo)
+    step = conv_direct.launch(shape, lanes, tile, residual=residual, a=lo)
     vectors = dict(step.params)["vectors"]
     y = to_blocked(np.full(add.shape, np.nan), lanes)
     run(
         step,
         {
-            "x": x if plain else to_blocked(x, lanes),
+            "x": to_blocked(x, lanes),
             "w": conv_direct.pack_weights(w, shape.groups, lanes, vectors),
             "bias": conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, vectors),
             "add": to_blocked(add, lanes),
@@ -60,7 +60,7 @@ def test_random(lanes: int, seed: int) -> None:
     rng = np.random.default_rng([lanes, seed])
     shape = random_shape(rng, lanes, 1 + seed % 3)
     tile = [(6, 4), (12, 2)][seed % 2] if lanes != 8 else [(6, 2), (4, 3)][seed % 2]
-    flags = {"plain": seed % 4 == 3 and shape.groups == 1, "residual": seed % 4 == 2, "relu": seed % 4 == 1}
+    flags = {"residual": seed % 4 == 2, "relu": seed % 4 == 1}
     check(shape, lanes, seed, tile, threads=1 + seed % 2, **flags)
 
 

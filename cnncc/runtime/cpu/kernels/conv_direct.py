@@ -5,12 +5,13 @@ A tile is ``rows`` output pixels (consecutive in OD*OH*OW, so tiles cross row en
 
     y[p, o] = act(bias[o] + add[p, o] + sum over ic, kd, kh, kw of x[ic, pixel(p, kd, kh, kw)] * w[o, ic, kd, kh, kw])
 
-For each block of input channels and each tap the addresses of the ``rows`` input pixels are computed, a pixel in the
-padding being replaced by a row of zeros; then up to ``lanes`` channels are multiplied without a branch.
+The addresses of the ``rows`` input pixels of each tap are computed once a tile, a pixel in the padding being replaced
+by a row of zeros; from one block of ``lanes`` input channels to the next they move by a distance, which is 0 for zeros.
 
-Layouts (float32): x is [N, IC/c, D*H*W, c] or plain [N, IC, D*H*W]; y and add are [N, OC/c, OD*OH*OW, c]; bias is
+Layouts (float32): x is [N, IC/c, D*H*W, c]; y and add are [N, OC/c, OD*OH*OW, c]; bias is
 [G, tiles, vectors * c]; weights are [G, tiles, IC/c, KD*KH*KW, c, vectors * c], the last input block being as short as
-the channels are (so surplus lanes of x are never read) and surplus output channels being zero.
+the channels are (so surplus lanes of x are never read) and surplus output channels being zero. Scratch: for each
+tap ``rows`` addresses and ``rows`` distances (int64).
 """
 
 import math
@@ -20,7 +21,7 @@ import numpy as np
 
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
-OPERANDS = ("x", "w", "bias", "add", "y")
+OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
     "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
     "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
@@ -85,8 +86,8 @@ def supports(shape: ConvShape, lanes: int) -> bool:
 
 
 def launch(
-    shape: ConvShape, lanes: int, tile: tuple[int, int] | None = None, plain_input: bool = False,
-    residual: bool = False, activation: str = "clip", a: float = -math.inf, b: float = math.inf,
+    shape: ConvShape, lanes: int, tile: tuple[int, int] | None = None, residual: bool = False,
+    activation: str = "clip", a: float = -math.inf, b: float = math.inf,
 ) -> Launch:  # fmt: skip
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
     rows, vectors = tile or choose_tile(shape, lanes)
@@ -98,15 +99,15 @@ def launch(
     tiles = ceil_div(blocks, vectors)
     in_pixels = math.prod(shape.size)
     in_blocks = ceil_div(channels, lanes)
-    x_block = in_pixels * (4 if plain_input else width)
-    x_image = x_block * (shape.channels if plain_input else groups * in_blocks)
+    x_block = in_pixels * width
+    x_image = x_block * groups * in_blocks
     y_bytes = shape.images * groups * blocks * shape.pixels * width
     w_bytes = groups * tiles * channels * shape.taps * vectors * width
     group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles)
     pixel_groups = ceil_div(shape.pixels, group_pixels)
     panel = channels * shape.taps * vectors * width
     # Partial sums go to y, which may lie on the residual.
-    whole = plain_input or residual or group_pixels <= rows
+    whole = residual or group_pixels <= rows
     chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
     # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
     oc_outer = int(tiles * _beyond_cache(x_image) < pixel_groups * shape.images * _beyond_cache(w_bytes // groups))
@@ -120,10 +121,11 @@ def launch(
         reads["add"] = (0, y_bytes)
     params = make_params(
         lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual),
-        form="plain" if plain_input else "pointwise" if shape.is_pointwise else "general",
+        form="pointwise" if shape.is_pointwise else "general",
     )  # fmt: skip
     tasks = shape.images * groups * tiles * pixel_groups
-    return Launch(KERNEL, params, dims, tasks, reads=reads, writes={"y": (0, y_bytes)})
+    scratch = 0 if shape.is_pointwise else 16 * rows * shape.taps
+    return Launch(KERNEL, params, dims, tasks, scratch=scratch, reads=reads, writes={"y": (0, y_bytes)})
 
 
 def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int) -> int:
@@ -188,54 +190,57 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
     A, B = word["a"], word["b"]
-    pixel_bytes = 4 if form == "plain" else width
-    word_count, (X, W, BIAS, ADD, Y) = len(word), range(5)
-    pointwise, plain = form == "pointwise", form == "plain"
-    place_bytes, row_bytes = 24 * rows, 8 * rows
+    word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
+    pointwise, place_bytes, row_bytes = form == "pointwise", 24 * rows, 8 * rows
 
     @register_jitable
     def locate(words, places, p, last):
         """Where tap (0, 0, 0) of each pixel p .. p+rows-1 (held at ``last``) lies: (d, h, w) in x."""
         out_h, out_w = words[OUT_H], words[OUT_W]
+        q = min(p, last)
+        w = q % out_w
+        q = q // out_w
+        h, d = q % out_h, q // out_h
         for r in range(rows):
-            q = min(p + r, last)
-            w = q % out_w
-            q = q // out_w
-            h = q % out_h
-            d = q // out_h
             store_i64(places + 24 * r, d * words[STRIDE_D] - words[PAD_D])
             store_i64(places + 24 * r + 8, h * words[STRIDE_H] - words[PAD_H])
             store_i64(places + 24 * r + 16, w * words[STRIDE_W] - words[PAD_W])
+            if p + r < last:
+                w += 1
+                if w == out_w:
+                    w = 0
+                    h += 1
+                    if h == out_h:
+                        h = 0
+                        d += 1
 
     @register_jitable
-    def aim(rows_at, places, x, zeros, d, h, w, in_d, in_h, in_w):
-        """Addresses of the input pixels ``d, h, w`` away from the tile's places."""
-        for r in range(rows):
-            z, y = load_i64(places + 24 * r) + d, load_i64(places + 24 * r + 8) + h
-            c = load_i64(places + 24 * r + 16) + w
-            missing = outside(z, in_d) | outside(y, in_h) | outside(c, in_w)
-            store_i64(rows_at + 8 * r, select(missing, zeros, x + ((z * in_h + y) * in_w + c) * pixel_bytes))
+    def aim(words, places, x, zeros):
+        """Addresses and distances of the tile's input pixels for each tap."""
+        in_d, in_h, in_w, x_block = words[IN_D], words[IN_H], words[IN_W], words[X_BLOCK]
+        k_d, k_h, k_w, at = words[K_D], words[K_H], words[K_W], words[SCRATCH]
+        for i in range(k_d):
+            for j in range(k_h):
+                for t in range(k_w):
+                    d, h, w = i * words[DILATION_D], j * words[DILATION_H], t * words[DILATION_W]
+                    for r in range(rows):
+                        z, y = load_i64(places + 24 * r) + d, load_i64(places + 24 * r + 8) + h
+                        c = load_i64(places + 24 * r + 16) + w
+                        missing = outside(z, in_d) | outside(y, in_h) | outside(c, in_w)
+                        store_i64(at + 8 * r, select(missing, zeros, x + ((z * in_h + y) * in_w + c) * width))
+                        store_i64(at + row_bytes + 8 * r, select(missing, 0, x_block))
+                    at += 2 * row_bytes
 
     @register_jitable
-    def multiply(acc, words, rows_at, places, zeros, x, w, n):
-        """All taps of one block of ``n`` input channels (of one channel where x is plain)."""
-        in_d, in_h, in_w = words[IN_D], words[IN_H], words[IN_W]
-        k_d, k_h, k_w = words[K_D], words[K_H], words[K_W]
-        step_d, step_h = words[DILATION_D], words[DILATION_H]
-        step_w, plane = words[DILATION_W], words[X_BLOCK]
-        for d in range(k_d):
-            for h in range(k_h):
-                for v in range(k_w):
-                    if plain:
-                        for c in range(n):
-                            at = x + c * plane
-                            aim(rows_at, places, at, zeros, d * step_d, h * step_h, v * step_w, in_d, in_h, in_w)
-                            acc = tile_fma(acc, rows_at, 4, w, columns, 1, 1)
-                            w += columns
-                    else:
-                        aim(rows_at, places, x, zeros, d * step_d, h * step_h, v * step_w, in_d, in_h, in_w)
-                        acc = tile_fma(acc, rows_at, 4, w, columns, n, 4)
-                        w += n * columns
+    def multiply(acc, words, w, n, taps):
+        """All taps of one block of ``n`` input channels; the addresses move on to the next."""
+        at = words[SCRATCH]
+        for _ in range(taps):
+            acc = tile_fma(acc, at, 4, w, columns, n, 4)
+            w += n * columns
+            for r in range(rows):
+                store_i64(at + 8 * r, load_i64(at + 8 * r) + load_i64(at + row_bytes + 8 * r))
+            at += 2 * row_bytes
         return acc
 
     @register_jitable
@@ -270,15 +275,14 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         taps = words[K_D] * words[K_H] * words[K_W]
         if not pointwise:
             locate(words, places, p, last)
+            aim(words, places, x + begin * x_block, zeros)
         for block in range(begin, end):
             n = min(lanes, channels - block * lanes)
             w_block = w + block * lanes * taps * columns
             if pointwise:
                 acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last)
-            elif plain:
-                acc = multiply(acc, words, rows_at, places, zeros, x + block * lanes * x_block, w_block, n)
             else:
-                acc = multiply(acc, words, rows_at, places, zeros, x + block * x_block, w_block, n)
+                acc = multiply(acc, words, w_block, n, taps)
         return acc
 
     def conv_direct(args, begin, end):
@@ -295,8 +299,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         plane = pixels * width
         for task in range(begin, end):
             image, group, tile, part = task_of(words, task)
-            x = words[X] + image * words[X_IMAGE]
-            x += group * x_block * (channels if plain else in_blocks)
+            x = words[X] + image * words[X_IMAGE] + group * x_block * in_blocks
             panel = group * tiles + tile
             w = words[W] + panel * channels * taps * columns
             bias = words[BIAS] + panel * columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from ....errors import PlanInvalid
 from ....ir import Dim, DType, TensorType
 from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
-from ..kernels import conv_depthwise, conv_direct, conv_grouped, conv_grouped_1x1, conv_winograd
+from ..kernels import conv_depthwise, conv_direct, conv_first, conv_grouped, conv_grouped_1x1, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
@@ -64,13 +65,13 @@ class Algorithm:
     def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
         return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, int(params["vectors"]))
 
-    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         raise NotImplementedError  # abstract
 
 
 class Direct(Algorithm):
-    """Register tiles over pixels and output channels; x may be plain where it has few channels."""
+    """Register tiles over pixels and output channels."""
 
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if not conv_direct.supports(shape, lanes):
@@ -87,12 +88,30 @@ class Direct(Algorithm):
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_direct.pack_weights(w, shape.groups, lanes, int(params["vectors"]))
 
-    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         tile = _tile(params, lanes)
         if not conv_direct.supports(shape, lanes):
             raise PlanInvalid(f"conv_direct cannot run {shape.groups} groups of {shape.channels} channels")
-        return conv_direct.launch(shape, lanes, tile, plain, residual, *activation)
+        return conv_direct.launch(shape, lanes, tile, residual, *activation)
+
+
+class First(Direct):
+    """Few channels, read as they come."""
+
+    layouts = (PLAIN, BLOCKED)
+
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+        return super().cost(shape, lanes, accuracy, w, residual) if conv_first.supports(shape, lanes) else None
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_first.pack_weights(w, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if not conv_first.supports(shape, lanes):
+            raise PlanInvalid(f"conv_first cannot run {shape.groups} groups of {shape.channels} channels")
+        return conv_first.launch(shape, lanes, _tile(params, lanes), residual, *activation)
 
 
 class Winograd(Algorithm):
@@ -122,11 +141,11 @@ class Winograd(Algorithm):
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_winograd.pack_weights(w, self.m, lanes, int(params["vectors"]))
 
-    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         tile = _tile(params, lanes)
-        if plain or not conv_winograd.supports(shape):
-            raise PlanInvalid("conv_winograd needs a blocked input and a 3x3 kernel of stride 1")
+        if not conv_winograd.supports(shape):
+            raise PlanInvalid("conv_winograd needs a 3x3 kernel of stride 1")
         return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
 
 
@@ -148,10 +167,10 @@ class Depthwise(Algorithm):
     def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
         return conv_depthwise.pack_bias(bias, shape.out_channels, lanes)
 
-    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         rows = _integer(params, "rows")
-        if plain or rows not in (7, 8) or not conv_depthwise.supports(shape, lanes):
+        if rows not in (7, 8) or not conv_depthwise.supports(shape, lanes):
             raise PlanInvalid(f"conv_depthwise cannot run {shape.groups} groups with {rows} rows")
         return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
 
@@ -165,7 +184,7 @@ class Grouped(Algorithm):
         # Vectors lie along rows; twice the work for pixels that are collected, and for two reorders.
         rows = shape.images * shape.out_channels * shape.out_size[0] * shape.out_size[1]
         vectors = rows * ceil_div(shape.out_size[2], lanes)
-        return None if shape.groups == 1 else 2.0 * vectors * shape.taps * shape.channels / shape.groups
+        return None if shape.groups == 1 else 20.0 * vectors * shape.taps * shape.channels / shape.groups
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         return {}
@@ -176,7 +195,7 @@ class Grouped(Algorithm):
     def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
         return np.zeros(shape.out_channels, np.float32) if bias is None else np.ascontiguousarray(bias)
 
-    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         return conv_grouped.launch(shape, lanes, residual, *activation)
 
@@ -190,7 +209,7 @@ class GroupedPointwise(Grouped):
         vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
         return 1.2 * vectors * shape.channels / shape.groups
 
-    def launch(self, shape: ConvShape, params: Params, lanes: int, plain: bool, residual: bool,
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         if not conv_grouped_1x1.supports(shape):
             raise PlanInvalid("conv_grouped_1x1 needs a 1x1 kernel of stride 1")
@@ -201,6 +220,7 @@ class GroupedPointwise(Grouped):
 ALGORITHMS: dict[str, Algorithm] = {
     "conv_depthwise": Depthwise(),
     "conv_direct": Direct(),
+    "conv_first": First(),
     "conv_grouped": Grouped(),
     "conv_grouped_1x1": GroupedPointwise(),
     "conv_winograd/2": Winograd(2),
@@ -228,14 +248,15 @@ class ConvLowering(Lowering):
         if x.type.rank > 5:
             return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
         shape = conv_shape(op, _assumed(x.type.shape), w.shape)
-        costs = {name: cost for name, one in ALGORITHMS.items()
-                 if (cost := one.cost(shape, lanes, self.accuracy, w.value, r is not None)) is not None}
+        costs = {}
+        for name, one in ALGORITHMS.items():
+            cost = one.cost(shape, lanes, self.accuracy, w.value, r is not None)
+            if cost is not None:
+                costs[name] = cost + (0 if x.layout == one.layouts[0] else _reorder_cost(shape, lanes))
         if not costs:
             return Refusal(f"no kernel for {shape.groups} groups of {shape.channels // shape.groups} channels")
         name = min(costs, key=costs.__getitem__)
-        # A first layer of few channels is read as it comes.
-        plain = name == "conv_direct" and op.group == 1 and x.layout == PLAIN and shape.channels * 2 <= lanes
-        into, out = PLAIN if plain else ALGORITHMS[name].layouts[0], ALGORITHMS[name].layouts[1]
+        into, out = ALGORITHMS[name].layouts
         return Choice(name.split("/")[0], ALGORITHMS[name].params(shape, lanes), (into, BLOCKED, BLOCKED, out), (out,))
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
@@ -257,11 +278,15 @@ class ConvLowering(Lowering):
         algorithm, residual = _algorithm(choice), len(inputs) > 3 and inputs[3] is not None
         if outputs[0].layout != algorithm.layouts[1] or (residual and inputs[3].layout != algorithm.layouts[1]):  # type: ignore[union-attr]
             raise PlanInvalid(f"{choice.kernel} writes {algorithm.layouts[1]} outputs")
-        if algorithm.layouts[0] == PLAIN != x.layout:
-            raise PlanInvalid(f"{choice.kernel} reads plain inputs")
-        plain = x.layout == PLAIN and algorithm.layouts[0] != PLAIN
-        return algorithm.launch(conv_shape(op, x.shape, w.shape), dict(choice.params), lanes, plain, residual,
+        if algorithm.layouts[0] != x.layout:
+            raise PlanInvalid(f"{choice.kernel} reads {algorithm.layouts[0]} inputs")
+        return algorithm.launch(conv_shape(op, x.shape, w.shape), dict(choice.params), lanes, residual,
                                 epilogue(op.activation))
+
+
+def _reorder_cost(shape: ConvShape, lanes: int) -> float:
+    """Of x, in vector FMAs."""
+    return 8.0 * shape.images * ceil_div(shape.channels, lanes) * math.prod(shape.size)
 
 
 def _algorithm(choice: Choice) -> Algorithm:
