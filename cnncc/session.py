@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
-from .ir import Dim, DType, TensorType, evaluate_dim
+from .ir import DType, TensorType, evaluate_dim, solve_dim
 from .plan import Plan, Port
 
 if TYPE_CHECKING:
@@ -159,14 +159,15 @@ class InferenceSession:
         sizes: dict[str, int] = {}
         for array, type_, port in zip(inputs, self._types, self.plan.inputs, strict=True):
             for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
-                if isinstance(d, Dim) and str(d) in self.plan.symbols and sizes.setdefault(str(d), size) != size:
-                    raise InputError(f"the dimension {d} is {sizes[str(d)]} in one input, but {size} on axis {axis} of "
-                                     f"the input '{port.name}': they must be equal")
+                name, value = solve_dim(d, size) or ("", 0)
+                if name and sizes.setdefault(name, value) != value:
+                    raise InputError(f"the dimension {name} is {sizes[name]} in one input, but {value} on axis {axis} "
+                                     f"of the input '{port.name}': they must be equal")
         for array, type_, port in zip(inputs, self._types, self.plan.inputs, strict=True):
             for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
                 if evaluate_dim(d, sizes) != size:
-                    raise InputError(f"axis {axis} of the input '{port.name}' must be {d} = {evaluate_dim(d, sizes)}, "
-                                     f"but is {size}")
+                    wanted = " = ".join(dict.fromkeys([str(d), str(evaluate_dim(d, sizes))]))
+                    raise InputError(f"axis {axis} of the input '{port.name}' must be {wanted}, but is {size}")
         return tuple(sizes[s] for s in self.plan.symbols)
 
     def _pool(self, inputs: Sequence[Array]) -> _Pool:

@@ -117,6 +117,17 @@ def test_wrong_feeds_are_explained(session, spoil, words):
         session.run(None, spoil(feeds()))
 
 
+def test_sizes_that_are_multiples_of_a_dimension():
+    graph = parse_graph("graph @net(%x: f32[4*H,H+1]) {\n  %y = Relu(%x) : f32[4*H,H+1]\n  return %y as \"y\"\n}", OPS)
+    session = InferenceSession(compile(graph))
+    x = np.arange(-12, 12, dtype=np.float32).reshape(8, 3)
+    assert np.array_equal(session.run(None, {"x": x})[0], np.maximum(x, 0))
+    with pytest.raises(InputError, match=r"axis 0 of the input 'x' must be 4\*H = 8, but is 9"):
+        session.run(None, {"x": np.zeros((9, 3), np.float32)})
+    with pytest.raises(InputError, match="the dimension H is 2 in one input, but 3 on axis 1 of the input 'x'"):
+        session.run(None, {"x": np.zeros((8, 4), np.float32)})
+
+
 def test_wrong_output_name_is_explained(session):
     with pytest.raises(InputError, match="did you mean 'features'"):
         session.run(["feature"], feeds())

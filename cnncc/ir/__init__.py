@@ -2,7 +2,7 @@
 
 from .activation import ACTIVATIONS, Activation
 from .attributes import format_op, make_op, parse_attributes
-from .dims import Dim, DimLike, evaluate_dim, parse_dim, symbol, symbols_of
+from .dims import Dim, DimLike, evaluate_dim, parse_dim, solve_dim, symbol, symbols_of
 from .evaluate import evaluate
 from .graph import Graph, Node, Use, Value
 from .op import Op, Operand, known_outputs
@@ -14,5 +14,6 @@ from .verify import verify
 __all__ = [
     "ACTIVATIONS", "Activation", "DType", "Dim", "DimLike", "Graph", "Node", "Op", "Operand", "TensorType", "Use",
     "Value", "evaluate", "evaluate_dim", "format_graph", "format_node", "format_op", "known_outputs", "make_op",
-    "parse_attributes", "parse_dim", "parse_graph", "parse_type", "symbol", "symbols_of", "verify",
+    "parse_attributes", "parse_dim", "parse_graph", "parse_type", "solve_dim", "symbol", "symbols_of",
+    "verify",
 ]

@@ -14,7 +14,7 @@ from typing import Union
 
 from ..errors import GraphError
 
-__all__ = ["Dim", "DimLike", "evaluate_dim", "parse_dim", "symbol", "symbols_of"]
+__all__ = ["Dim", "DimLike", "evaluate_dim", "parse_dim", "solve_dim", "symbol", "symbols_of"]
 
 DimLike = Union[int, "Dim"]
 Monomial = tuple["Atom", ...]
@@ -190,6 +190,17 @@ def evaluate_dim(d: DimLike, bindings: Mapping[str, DimLike]) -> DimLike:
                 product = product * _floor_div(evaluate_dim(atom.num, bindings), evaluate_dim(atom.den, bindings))
         total = total + product
     return total
+
+
+def solve_dim(d: DimLike, size: int) -> tuple[str, int] | None:
+    """The symbol of `d` and the size at which `d` is `size`: where d is a multiple of one symbol plus a number, and
+    there is such a size; otherwise None."""
+    linear = [(mono, coeff) for mono, coeff in _terms(d) if mono]
+    if len(linear) != 1 or len(linear[0][0]) != 1:
+        return None
+    ((atom,), coeff), = linear
+    value, rest = divmod(size - dict(_terms(d)).get((), 0), coeff)
+    return (atom, value) if isinstance(atom, str) and not rest and value >= 0 else None
 
 
 def symbols_of(d: DimLike) -> Iterator[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncc.errors import GraphError
-from cnncc.ir import Dim, DimLike, evaluate_dim, parse_dim, symbol, symbols_of
+from cnncc.ir import Dim, DimLike, evaluate_dim, parse_dim, solve_dim, symbol, symbols_of
 
 N, H = symbol("N"), symbol("H")
 NAMES = ("N", "H", "W_2")
@@ -99,6 +99,14 @@ def test_a_constant_is_an_int() -> None:
     assert isinstance(N - N + 4, int)
     assert isinstance(evaluate_dim(N * 2, {"N": 3}), int)
     assert isinstance(evaluate_dim(N * H, {"N": 3}), Dim)
+
+
+@pytest.mark.parametrize("text, size, solution", [
+    ("N", 7, ("N", 7)), ("16*H", 48, ("H", 3)), ("2*H + 1", 9, ("H", 4)), ("7 - H", 2, ("H", 5)), ("16*H", 0, ("H", 0)),
+    ("16*H", 47, None), ("H + 8", 7, None), ("N*H", 6, None), ("N + H", 6, None), ("H//2", 3, None), ("4", 4, None),
+])
+def test_solve_dim(text: str, size: int, solution: tuple[str, int] | None) -> None:
+    assert solve_dim(parse_dim(text), size) == solution
 
 
 def test_symbols_of() -> None:
