@@ -12,6 +12,7 @@ from .compare import COMPARISONS, LOGIC, Where
 from .concat import Concat, Split, Tile
 from .conv import Conv
 from .conv_transpose import ConvTranspose
+from .einsum import Einsum
 from .gather import Gather, GatherElements, GatherND, OneHot
 from .gemm import Gemm, MatMul
 from .identity import Dropout, Identity
@@ -28,10 +29,12 @@ from .pad import Pad
 from .pool import POOLS
 from .reduce import REDUCTIONS, ArgMax, ArgMin
 from .resize import Resize
+from .scatter import ScatterElements, ScatterND
 from .sequence import CumSum, Range, Trilu
 from .shape import SHAPE_OPS
 from .slice import Slice
 from .softmax import Hardmax, LogSoftmax, Softmax
+from .top_k import TopK
 from .unary import UNARY
 
 __all__ = ["OPS"]
@@ -50,6 +53,7 @@ _TABLE: tuple[type[Op], ...] = (
     LRN,
     Gemm,
     MatMul,
+    Einsum,
     *ACTIVATION_OPS,
     Hardmax,
     LogSoftmax,
@@ -73,6 +77,8 @@ _TABLE: tuple[type[Op], ...] = (
     GatherElements,
     GatherND,
     OneHot,
+    ScatterElements,
+    ScatterND,
     Pad,
     Resize,
     DepthToSpace,
@@ -80,6 +86,7 @@ _TABLE: tuple[type[Op], ...] = (
     *REDUCTIONS,
     ArgMax,
     ArgMin,
+    TopK,
     CumSum,
     Range,
     Trilu,

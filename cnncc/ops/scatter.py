@@ -1,0 +1,103 @@
+"""Operators that write elements to given places: ScatterElements and ScatterND."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import OpError
+from ..ir import Op, Operand, TensorType
+from .dtypes import ANY, INDICES, NUMERIC, check_dtype
+from .sizes import agree, resolve_axis
+
+__all__ = ["ScatterElements", "ScatterND"]
+
+Array = np.ndarray[Any, Any]
+# What an update does to the element that is there; several updates of one element all do it.
+_REDUCTIONS: dict[str, Callable[[Array, tuple[Array, ...], Array], None]] = {
+    "none": lambda y, places, updates: y.__setitem__(places, updates),
+    "add": np.add.at,
+    "mul": np.multiply.at,
+    "max": np.maximum.at,
+    "min": np.minimum.at,
+}
+
+
+@dataclass(frozen=True)
+class _Scatter(Op):
+    since = 18
+    operands = ("data", "indices", "updates")
+    results = ("output",)
+
+    def check(self) -> None:
+        reduction: str = getattr(self, "reduction", "none")
+        if reduction not in _REDUCTIONS:
+            raise OpError(f"{self.op_type}: reduction must be one of {', '.join(_REDUCTIONS)}, not '{reduction}'")
+
+    def _check(self, data: Operand, indices: Operand, updates: Operand) -> None:
+        """Raises OpError where types do not fit."""
+        reduction: str = getattr(self, "reduction", "none")
+        check_dtype(self.op_type, "data", data, ANY if reduction == "none" else NUMERIC)
+        check_dtype(self.op_type, "indices", indices, INDICES)
+        if updates.type.dtype != data.type.dtype:
+            raise OpError(f"{self.op_type}: updates {updates.type} must be of data's type {data.type.dtype.value}")
+
+    def _place(self, y: Array, places: list[Array], axes: list[int], updates: Array) -> Array:
+        """y with the updates at `places` along `axes` (an array of indices each); raises OpError outside of y."""
+        for axis, index in zip(axes, places, strict=True):
+            outside = index[(index < -y.shape[axis]) | (index >= y.shape[axis])]
+            if outside.size:
+                raise OpError(f"{self.op_type}: index {outside.ravel()[0]} is outside an axis of size {y.shape[axis]}")
+        reduction: str = getattr(self, "reduction", "none")
+        _REDUCTIONS[reduction](y, tuple(places), updates)
+        return y
+
+
+@dataclass(frozen=True)
+class ScatterElements(_Scatter):
+    """ONNX ScatterElements-18: data, but each element of updates put (or reduced) at its own place, where along `axis`
+    the index counts that stands there."""
+
+    axis: int = 0
+    reduction: str = "none"
+
+    def infer(self, data: Operand, indices: Operand, updates: Operand) -> tuple[TensorType, ...]:
+        self._check(data, indices, updates)
+        resolve_axis(self.op_type, self.axis, data.type.rank)
+        if indices.type.shape != updates.type.shape or indices.type.rank != data.type.rank:
+            raise OpError(f"ScatterElements: indices {indices.type} and updates {updates.type} must have one shape, of "
+                          f"the rank of data {data.type}")
+        return (data.type,)
+
+    def reference(self, data: Array, indices: Array, updates: Array) -> tuple[Array, ...]:
+        places: list[Array] = list(np.indices(indices.shape))
+        places[self.axis] = indices
+        return (self._place(data.copy(), places, list(range(data.ndim)), updates),)
+
+
+@dataclass(frozen=True)
+class ScatterND(_Scatter):
+    """ONNX ScatterND-18: data, but what the last axis of indices addresses replaced (or reduced) by updates, which has
+    the shape of indices without its last axis, then that of what is addressed."""
+
+    reduction: str = "none"
+
+    def infer(self, data: Operand, indices: Operand, updates: Operand) -> tuple[TensorType, ...]:
+        self._check(data, indices, updates)
+        shape = indices.type.shape
+        depth = shape[-1] if shape else None
+        if not isinstance(depth, int) or not 1 <= depth <= data.type.rank:
+            raise OpError(f"ScatterND: the last axis of indices {indices.type} must have a fixed size from 1 to "
+                          f"{data.type.rank}, the rank of data")
+        wanted = (*shape[:-1], *data.type.shape[depth:])
+        if len(wanted) != updates.type.rank or any(agree(pair) is None for pair in
+                                                   zip(wanted, updates.type.shape, strict=True)):
+            raise OpError(f"ScatterND: updates must be {TensorType(data.type.dtype, wanted)}, not {updates.type}")
+        return (data.type,)
+
+    def reference(self, data: Array, indices: Array, updates: Array) -> tuple[Array, ...]:
+        places = list(np.moveaxis(indices, -1, 0))
+        return (self._place(data.copy(), places, list(range(len(places))), updates),)
