@@ -13,7 +13,7 @@ from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.executor import StepRecord, StepTable
 from cnncc.runtime.cpu.kernel import Launch
 from cnncc.runtime.cpu.lower.table import LOWERINGS
-from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice, Refusal, Tensor, stored_elements
+from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, stored_elements
 
 CANARY = 0xA5
 PAGE = mmap.PAGESIZE
@@ -99,6 +99,27 @@ def execute(launch: Launch, addresses: dict[str, int], threads: int) -> None:
     StepTable([step], threads, base, launch.scratch).run()
 
 
+@dataclass
+class Prepared:
+    """An operator's step, ready but for its memory."""
+
+    lowering: Lowering
+    choice: Choice
+    inputs: list[Tensor | None]
+    outputs: list[Tensor]
+    launch: Launch
+
+
+def prepare(op: Op, arrays, constants=(), layouts=None, lanes: int = 16, outputs: int = 1) -> Prepared | Refusal:
+    tensors = tensors_of(arrays, constants, layouts)
+    choice, types = choose(op, tensors, lanes, outputs)
+    if isinstance(choice, Refusal):
+        return choice
+    lowering = LOWERINGS[op.op_type]
+    results = [Tensor(t, choice.outputs[i]) for i, t in enumerate(types)]
+    return Prepared(lowering, choice, tensors, results, lowering.launch(op, choice, tensors, results, lanes))
+
+
 def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, outputs=1) -> list[np.ndarray] | Refusal:
     """The operator's outputs from its native kernel, in plain layout; or why it has none.
 
@@ -106,14 +127,11 @@ def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, output
     """
     setting = setting or Setting()
     lanes = setting.lanes
-    tensors = tensors_of(arrays, constants, layouts)
-    choice, types = choose(op, tensors, lanes, outputs)
-    if isinstance(choice, Refusal):
-        return choice
-    lowering = LOWERINGS[op.op_type]
-    results = [Tensor(t, choice.outputs[i]) for i, t in enumerate(types)]
-    launch = lowering.launch(op, choice, tensors, results, lanes)
-    operands = place_inputs(lowering, op, choice, tensors, arrays, lanes)
+    step = prepare(op, arrays, constants, layouts, lanes, outputs)
+    if isinstance(step, Refusal):
+        return step
+    lowering, tensors, results = step.lowering, step.inputs, step.outputs
+    operands = place_inputs(lowering, op, step.choice, tensors, arrays, lanes)
     overwritten = lowering.inplace(tensors, results)
     for i, (word, tensor) in enumerate(zip(lowering.output_words, results, strict=False)):
         if setting.inplace and i == 0 and overwritten:
@@ -121,7 +139,7 @@ def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, output
         else:
             size = stored_elements(tensor.shape, tensor.layout, lanes) * tensor.type.dtype.itemsize
             operands[word] = Guarded(bytes([CANARY]) * size)
-    run_guarded(launch, operands, setting.threads)
+    run_guarded(step.launch, operands, setting.threads)
     return [unstored(t, operands[word], lanes) for t, word in zip(results, lowering.output_words, strict=False)]
 
 
@@ -167,6 +185,12 @@ def layouts_to_try(arrays, constants=()) -> list[list[str]]:
     ]  # fmt: skip
     sets = {(), tuple(able), tuple(able[:1]), tuple(able[1:2])}
     return [[BLOCKED if i in chosen else PLAIN for i in range(len(arrays))] for chosen in sorted(sets)]
+
+
+def kernels_of(op: Op, arrays, constants=(), outputs: int = 1, lanes: int = 16) -> list[native.Key]:
+    """The kernels of `all_runs`."""
+    steps = [prepare(op, arrays, constants, layouts, lanes, outputs) for layouts in layouts_to_try(arrays, constants)]
+    return [step.launch.key for step in steps if isinstance(step, Prepared)]
 
 
 def all_runs(op: Op, arrays, constants=(), outputs=1, lanes=(16,), threads=(1,)) -> list[list[np.ndarray]] | Refusal:

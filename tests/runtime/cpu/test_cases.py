@@ -5,10 +5,11 @@ import pkgutil
 
 import numpy as np
 import pytest
-from lowered import all_runs
+from lowered import all_runs, kernels_of
 
 import tests.ops
 from cnncc.ir import DType
+from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lower.table import LOWERINGS
 from cnncc.runtime.cpu.lowering import Refusal
 from tests.ops.cases import TOLERANCE, Case
@@ -51,13 +52,24 @@ def trials() -> list:
     return found
 
 
+def asked(case: Case, dtype: DType) -> tuple:
+    """The operator, its inputs, which of them are constants, and how many outputs are wanted."""
+    count = 1 if case.op.op_type == "MaxPool" else case.outputs  # its Indices are not native
+    return case.op, case.arrays(dtype), CONSTANTS.get(case.op.op_type, case.constants), count
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(request: pytest.FixtureRequest) -> None:
+    """Compiles what this run's cases need, on all CPUs."""
+    chosen = [i.callspec.params for i in request.session.items if i.module is request.module]
+    native.warm([key for p in chosen for key in kernels_of(*asked(p["case"], p["dtype"]))])
+
+
 @pytest.mark.parametrize(("case", "dtype"), trials())
 def test_case(case: Case, dtype: DType) -> None:
-    arrays = case.arrays(dtype)
     with np.errstate(all="ignore"):
-        wanted = [np.asarray(y) for y in case.op.reference(*arrays)[: case.outputs]]
-    count = 1 if case.op.op_type == "MaxPool" else case.outputs  # its Indices are not native
-    runs = all_runs(case.op, arrays, CONSTANTS.get(case.op.op_type, case.constants), count)
+        wanted = [np.asarray(y) for y in case.op.reference(*case.arrays(dtype))[: case.outputs]]
+    runs = all_runs(*asked(case, dtype))
     if isinstance(runs, Refusal):
         assert runs.reason
         pytest.skip(runs.reason)

@@ -43,7 +43,7 @@ def test_random_broadcasts(seed: int) -> None:
 OTHERS = [(2, 21, 5, 3), (21, 5, 3), (1, 21, 1, 1), (21, 1, 1), (2, 21, 1, 1), (2, 1, 1, 1), (1,), (), (5, 3)]
 
 
-@pytest.mark.parametrize("lanes", [16, 8, 4])
+@pytest.mark.parametrize("lanes", [16, 4])
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 def test_blocked_broadcasts(other: tuple[int, ...], lanes: int) -> None:
     x, y = numbers((2, 21, 5, 3)), numbers(other, 1)
@@ -94,7 +94,7 @@ def test_batch_normalization() -> None:
     assert "constants" in run_lowered(op, [x, *parameters]).reason
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "int64", "uint64"])
 def test_integers(dtype: str) -> None:
     limits = np.iinfo(dtype)
     rng = np.random.default_rng(5)
@@ -116,8 +116,8 @@ def test_division_of_integers_never_traps() -> None:
 def test_casts_between_all_types() -> None:
     names = [t.numpy.name for t in DType]
     values = np.array([0, 1, 2, 3, 100, 7, 64, 0, 5, 17, 99, 1, 2, 3, 4, 5, 6], np.float64)
-    for source in names:
-        for target in names[:: 1 if source == "float32" else 3]:
+    for i, source in enumerate(names):
+        for target in (names[i - 1], names[i - 4], "float32"):
             same(OPS["Cast"](to=DType.of(np.dtype(target))), [values.astype(source)])
 
 
