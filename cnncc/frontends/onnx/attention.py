@@ -5,7 +5,7 @@ With Q, K, V of [batch, heads, length, size]:
     Y = softmax(sqrt(scale) Q * (sqrt(scale) K)^T [softcap] [+ mask]) * V
 
 Three-dimensional operands [batch, length, heads * size] are split into heads, and the result is joined again.
-A query all of whose keys are masked gives NaN, where ONNX says 0 since opset 24.
+A query all of whose keys are masked gives NaN, where Attention-25 says 0.
 Source: ONNX Attention-25. Caches of keys and values, which belong to text generation, have no equivalent.
 """
 
@@ -34,11 +34,10 @@ def decompose_attention(call: Call) -> None:
     q, k, v = (call.operand(i) for i in range(3))
     joined = q.type.rank == 3
     if joined:
-        heads = attributes.get("q_num_heads"), attributes.get("kv_num_heads")
-        if None in heads:
+        q_heads, kv_heads = attributes.get("q_num_heads"), attributes.get("kv_num_heads")
+        if not isinstance(q_heads, int) or not isinstance(kv_heads, int):
             raise UnsupportedError("three-dimensional operands need q_num_heads and kv_num_heads; export it again")
-        q, k, v = (_split(call, x, n, name) for x, n, name in zip((q, k, v), (heads[0], *heads[1:] * 2), "qkv",
-                                                                  strict=True))
+        q, k, v = _split(call, q, q_heads, "q"), _split(call, k, kv_heads, "k"), _split(call, v, kv_heads, "v")
     if {x.type.rank for x in (q, k, v)} != {4} or q.type.shape[1] != k.type.shape[1]:
         raise UnsupportedError("heads of queries that share keys are not supported; export the model with as many heads "
                                "of keys and values as of queries")
@@ -55,7 +54,8 @@ def decompose_attention(call: Call) -> None:
 
 def _split(call: Call, x: Value, heads: int, name: str) -> Value:
     """[batch, length, heads * size] as [batch, heads, length, size]."""
-    x = call.emit("Reshape", [x, call.constant(np.array([0, 0, heads, -1]), f"{name}.shape")], {}, f"{name}.split")
+    shape = call.constant(np.array([0, 0, heads, -1]), f"{name}.shape")
+    x = call.emit("Reshape", [x, shape], {}, f"{name}.split")
     return call.emit("Transpose", [x], {"perm": [0, 2, 1, 3]}, name)
 
 

@@ -94,5 +94,7 @@ def test_refusals() -> None:
     op = OPS["ConvTranspose"]()
     assert "computed at run time" in run_lowered(op, [x, w]).reason
     assert "f32 only" in run_lowered(op, [x.astype(np.float64), w.astype(np.float64)], (1,)).reason
+    none = np.zeros((1, 0, 3, 3), np.float32), np.zeros((0, 4, 2, 2), np.float32)
+    assert "no channels" in run_lowered(op, none, (1,)).reason
     wide = np.zeros((1, 4, 1, 1, 1, 1), np.float32)
     assert "3 spatial axes" in run_lowered(op, [wide, np.zeros((4, 4, 1, 1, 1, 1), np.float32)], (1,)).reason

@@ -40,6 +40,8 @@ class ConvTransposeLowering(Lowering):
             return Refusal("the weights of the transposed convolution are computed at run time")
         if x.type.rank > 5:
             return Refusal(f"transposed convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
+        if 0 in w.shape:
+            return Refusal("there are no channels")
         rows, vectors = conv_transpose.choose_tile(_shape(op, _assumed(x.type.shape), w.shape), lanes)
         return Choice(conv_transpose.KERNEL.name, {"rows": rows, "vectors": vectors}, (BLOCKED,), (BLOCKED,))
 
@@ -59,6 +61,8 @@ class ConvTransposeLowering(Lowering):
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
         expect_layouts(op, [x, outputs[0]], [BLOCKED, BLOCKED])
+        if 0 in w.shape:
+            raise PlanInvalid("conv_transpose needs channels")
         return conv_transpose.launch(_shape(op, x.shape, w.shape), lanes, _tile(choice, lanes),
                                      *epilogue(op.activation))
 
