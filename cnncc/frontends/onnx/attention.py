@@ -39,8 +39,8 @@ def decompose_attention(call: Call) -> None:
             raise UnsupportedError("three-dimensional operands need q_num_heads and kv_num_heads; export it again")
         q, k, v = _split(call, q, q_heads, "q"), _split(call, k, kv_heads, "k"), _split(call, v, kv_heads, "v")
     if {x.type.rank for x in (q, k, v)} != {4} or q.type.shape[1] != k.type.shape[1]:
-        raise UnsupportedError("heads of queries that share keys are not supported; export the model with as many heads "
-                               "of keys and values as of queries")
+        raise UnsupportedError("heads of queries that share keys are not supported; export the model with as many "
+                               "heads of keys and values as of queries")
     scores = _scores(call, q, k)
     weights = call.emit("Softmax", [scores], {"axis": -1}, "weights")
     if joined:
