@@ -20,14 +20,14 @@ check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .
 	$(PY) -m mypy cnncc
 
-bench: $(VENV)/test.stamp  ## measure against ONNX Runtime
-	$(PY) benchmarks/networks.py
+bench: $(VENV)/bench.stamp  ## measure against ONNX Runtime, OpenVINO and ncnn; ARGS="--quick", "--batch 1 8 32", ...
+	$(PY) benchmarks/networks.py $(ARGS)
 
 golden: $(VENV)/test.stamp  ## write the expected whole-pipeline outputs of tests/golden anew
 	$(PY) -m pytest tests/golden --update-golden
 
 clean:  ## remove what was built, the virtual environment included
-	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info demo-out benchmarks/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find cnncc tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
