@@ -50,7 +50,8 @@ def test_the_wheel_is_pure_python_and_whole(wheel: Path) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "cnncc").rglob("*.py")}
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "cnncc").rglob("*")
+               if p.is_file() and "__pycache__" not in p.parts}
     assert sources <= names and "cnncc/py.typed" in names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"cnncc"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
