@@ -6,6 +6,7 @@ value is a vector of ``lanes`` elements or, with lanes 1, a scalar. f16 is compu
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from llvmlite import binding, ir
 from numba import types
@@ -56,6 +57,55 @@ def call(builder: ir.IRBuilder, name: str, *values: Value, fastmath: Sequence[st
     full = f"llvm.{name}.{f'v{lanes}' if lanes > 1 else ''}{letter}"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [v.type for v in values]), full)
     return builder.call(function, values, fastmath=fastmath)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An int64 of the code being written, with Python's operators; quotients and remainders are those of numbers that
+    are not negative."""
+
+    b: ir.IRBuilder
+    v: Value
+
+    def _with(self, other: "Whole | Value | int", emit: Callable[[Value, Value], Value]) -> "Whole":
+        right = other.v if isinstance(other, Whole) else I64(other) if isinstance(other, int) else other
+        return Whole(self.b, emit(self.v, right))
+
+    def __add__(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, self.b.add)
+
+    def __sub__(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, self.b.sub)
+
+    def __rsub__(self, other: int) -> "Whole":
+        return Whole(self.b, self.b.sub(I64(other), self.v))
+
+    def __mul__(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, self.b.mul)
+
+    def __floordiv__(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, self.b.udiv)
+
+    def __mod__(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, self.b.urem)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def at_most(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, lambda x, y: self.b.select(self.b.icmp_signed("<", x, y), x, y))
+
+    def at_least(self, other: "Whole | Value | int") -> "Whole":
+        return self._with(other, lambda x, y: self.b.select(self.b.icmp_signed(">", x, y), x, y))
+
+
+def words(builder: ir.IRBuilder, args: Value, names: Sequence[str]) -> Callable[[str], Whole]:
+    """Reads argument words by name."""
+    place = {name: 8 * i for i, name in enumerate(names)}
+
+    def word(name: str) -> Whole:
+        return Whole(builder, builder.load(pointer(builder, builder.add(args, I64(place[name])), I64), align=8))
+
+    return word
 
 
 def extreme(builder: ir.IRBuilder, kind: str, dtype: str, a: Value, x: Value) -> Value:

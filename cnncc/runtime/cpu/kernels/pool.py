@@ -59,120 +59,122 @@ def launch(shape: PoolShape, kind: str, lanes: int, dtype: str = "f32", p: int =
     )  # fmt: skip
 
 
-def _windows(reduction, dtype: str, lanes: int, columns: int):
-    """An intrinsic that reduces ``columns`` windows, ``move`` bytes from each to the next, and stores the results.
+class _Emitter:
+    """Writes the code of one row of outputs."""
 
-    (y, at, depth, plane_step, height, row_step, width, tap_step, move, count): each window is depth x height x width
-    taps from ``at`` on, ``count`` what a mean is divided by.
-    """
-    from cnncc.runtime.cpu.emit import emitted, load, loop, number, store
-    from cnncc.runtime.cpu.simd import I64
+    def __init__(self, kind: str, lanes: int, dtype: str, p: int) -> None:
+        from cnncc.runtime.cpu.reduction import build_reduction
 
-    def emit(context, builder, y, at, depth, plane_step, height, row_step, width, tap_step, move, count):
-        def across(start, times, step, totals, body):
+        self.lanes, self.dtype, self.item = lanes, dtype, SIZES[dtype] * lanes
+        self.reduction = build_reduction(kind, dtype, p)
+
+    def row(self):
+        """(args, x, y, od, oh): row (od, oh) of outputs, at ``y``, from the plane at ``x``."""
+        from cnncc.runtime.cpu.emit import Whole, emitted, loop, words
+        from cnncc.runtime.cpu.simd import I64
+
+        def code(context, b, args, x, y, od, oh):
+            word, od, oh = words(b, args, (*OPERANDS, *DIMS)), Whole(b, od), Whole(b, oh)
+            d, depth_from, depth = self._clipped(word, od, "d")
+            h, height_from, height = self._clipped(word, oh, "h")
+            in_w, out_w, begin, stride = word("in_w"), word("out_w"), word("begin_w"), word("stride_w")
+            taps, dilation = word("k_w"), word("dilation_w")
+            row_step = word("dilation_h") * in_w * self.item
+            plane_step = word("dilation_d") * word("in_h") * in_w * self.item
+            at = Whole(b, x) + (d * word("in_h") + h) * in_w * self.item
+            at = at + depth_from * plane_step + height_from * row_step
+            area = self._counted(word, od, "d") * self._counted(word, oh, "h")
+
+            def reduce(w, width, first, columns):
+                place, steps = at + first * self.item, (plane_step, row_step, dilation * self.item)
+                count = (area * self._counted(word, w, "w")).at_least(1)
+                self._windows(
+                    context, b, Whole(b, y) + w * self.item, place, (depth, height, width), steps,
+                    stride * self.item, count, columns)  # fmt: skip
+                return []
+
+            def border(w, _):
+                w = Whole(b, w)
+                first, first_tap, width = self._clipped(word, w, "w")
+                return reduce(w, width, first + first_tap * dilation, 1)
+
+            def inside(w, _):
+                w = Whole(b, w)
+                return reduce(w, taps, w * stride - begin, 4)
+
+            # Windows of whole width begin between columns 0 and in_w - 1 - (taps - 1) * dilation.
+            last = (in_w - 1 - (taps - 1) * dilation + begin + stride).at_least(0) // stride
+            start = ((begin + stride - 1) // stride).at_most(out_w)
+            stop = start + (last.at_most(out_w) - start).at_least(0) // 4 * 4
+            loop(b, I64(0), start.v, 1, [], border)
+            loop(b, start.v, stop.v, 4, [], inside)
+            loop(b, stop.v, out_w.v, 1, [], border)
+
+        return emitted("row", 5, code)
+
+    def _clipped(self, word, position, axis):
+        """Where tap 0 of a window stands, its first tap within the input, and how many are."""
+        dilation = word(f"dilation_{axis}")
+        first = position * word(f"stride_{axis}") - word(f"begin_{axis}")
+        return first, *self._inside(word, first, dilation, word(f"in_{axis}"), axis)
+
+    def _inside(self, word, first, dilation, size, axis):
+        """The first tap at 0 or behind, and the number of taps from there on before ``size``, tap 0 being at first."""
+        start = (dilation - 1 - first).at_least(0) // dilation
+        before = ((size - 1 - first + dilation).at_least(0) // dilation).at_most(word(f"k_{axis}"))
+        return start, (before - start).at_least(0)
+
+    def _counted(self, word, position, axis):
+        """How many taps of a window count in a mean along one axis."""
+        first = position * word(f"stride_{axis}") - word(f"begin_{axis}") + word(f"shift_{axis}")
+        return self._inside(word, first, word(f"dilation_{axis}"), word(f"room_{axis}"), axis)[1]
+
+    def _windows(self, context, b, y, at, sizes, steps, move, count, columns):
+        """``columns`` windows from ``at`` on, ``move`` bytes from each to the next: sizes and steps are those of depth,
+        height and width, and ``count`` is what a mean is divided by."""
+        from cnncc.runtime.cpu.emit import load, loop, number, store
+        from cnncc.runtime.cpu.simd import I64
+
+        def across(axis, start, totals):
             def again(_, carried):
-                return [builder.add(carried[0], step), *body(carried[0], carried[1:])]
+                place, totals = carried[0], carried[1:]
+                inner = across(axis + 1, place, totals) if axis < 2 else tap(place, totals)
+                return [b.add(place, steps[axis].v), *inner]
 
-            return loop(builder, I64(0), times, 1, [start, *totals], again)[1:]
+            return loop(b, I64(0), sizes[axis].v, 1, [start, *totals], again)[1:]
 
         def tap(place, totals):
-            places = [builder.add(place, builder.mul(move, I64(i))) for i in range(columns)]
+            places = [b.add(place, b.mul(move.v, I64(i))) for i in range(columns)]
             return [
-                reduction.step(builder, total, load(builder, p, dtype, lanes))
+                self.reduction.step(b, total, load(b, p, self.dtype, self.lanes))
                 for total, p in zip(totals, places, strict=True)
             ]
 
-        def row(place, totals):
-            return across(place, width, tap_step, totals, tap)
-
-        def plane(place, totals):
-            return across(place, height, row_step, totals, row)
-
-        totals = across(at, depth, plane_step, [number(dtype, lanes, reduction.start)] * columns, plane)
-        for i, total in enumerate(totals):
-            result = reduction.finish(context, builder, total, count)
-            store(builder, builder.add(y, I64(i * SIZES[dtype] * lanes)), result, dtype, lanes)
-
-    return emitted("windows", 10, emit)
+        start = number(self.dtype, self.lanes, self.reduction.start)
+        for i, total in enumerate(across(0, at.v, [start] * columns)):
+            result = self.reduction.finish(context, b, total, count.v)
+            store(b, (y + i * self.item).v, result, self.dtype, self.lanes)
 
 
 def build(kind: str, lanes: int, dtype: str, p: int):
-    from numba.extending import register_jitable
-
-    from cnncc.runtime.cpu.emit import larger, quotient, remainder, smaller
+    from cnncc.runtime.cpu.emit import quotient, remainder, smaller
     from cnncc.runtime.cpu.memory_access import load_i64
-    from cnncc.runtime.cpu.reduction import build_reduction
 
-    reduction = build_reduction(kind, dtype, p)
-    one, four = (_windows(reduction, dtype, lanes, columns) for columns in (1, 4))
-    item = SIZES[dtype] * lanes
+    emitter = _Emitter(kind, lanes, dtype, p)
+    reduce_row, item = emitter.row(), emitter.item
     word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
-    IN, OUT, KERNEL_SIZE, STRIDE, DILATION = (word[n] for n in ("in_d", "out_d", "k_d", "stride_d", "dilation_d"))
-    BEGIN, ROOM, SHIFT, ROWS, PIECES = (word[n] for n in ("begin_d", "room_d", "shift_d", "rows", "pieces"))
-
-    @register_jitable
-    def first_tap(first, dilation):
-        """The first tap at a place >= 0, tap 0 being at ``first``."""
-        return quotient(larger(0, dilation - 1 - first), dilation)
-
-    @register_jitable
-    def taps_before(first, dilation, taps, size):
-        """How many of the taps lie before ``size``."""
-        return smaller(taps, quotient(larger(0, size - 1 - first + dilation), dilation))
-
-    @register_jitable
-    def counted(args, axis, position):
-        """How many taps of a window count in a mean along one axis (its word offset)."""
-        dilation = load_i64(args + DILATION + axis)
-        first = position * load_i64(args + STRIDE + axis) - load_i64(args + BEGIN + axis)
-        first += load_i64(args + SHIFT + axis)
-        inside = taps_before(first, dilation, load_i64(args + KERNEL_SIZE + axis), load_i64(args + ROOM + axis))
-        return larger(0, inside - first_tap(first, dilation))
-
-    @register_jitable
-    def reduce_row(args, x, y, od, oh):
-        """One row of outputs, at ``y``, from the plane at ``x``."""
-        in_h, in_w, out_w = load_i64(args + IN + 8), load_i64(args + IN + 16), load_i64(args + OUT + 16)
-        stride, dilation = load_i64(args + STRIDE + 16), load_i64(args + DILATION + 16)
-        begin, taps = load_i64(args + BEGIN + 16), load_i64(args + KERNEL_SIZE + 16)
-        d = od * load_i64(args + STRIDE) - load_i64(args + BEGIN)
-        h = oh * load_i64(args + STRIDE + 8) - load_i64(args + BEGIN + 8)
-        d0, h0 = first_tap(d, load_i64(args + DILATION)), first_tap(h, load_i64(args + DILATION + 8))
-        depth = taps_before(d, load_i64(args + DILATION), load_i64(args + KERNEL_SIZE), load_i64(args + IN)) - d0
-        height = taps_before(h, load_i64(args + DILATION + 8), load_i64(args + KERNEL_SIZE + 8), in_h) - h0
-        plane_step = load_i64(args + DILATION) * in_h * in_w * item
-        row_step = load_i64(args + DILATION + 8) * in_w * item
-        area = counted(args, 0, od) * counted(args, 8, oh)
-        at = x + (d * in_h + h) * in_w * item + d0 * plane_step + h0 * row_step
-        tap_step, move = dilation * item, stride * item
-        # Windows of whole width begin between columns 0 and in_w - 1 - (taps - 1) * dilation.
-        stop = smaller(out_w, quotient(larger(0, in_w - 1 - (taps - 1) * dilation + begin + stride), stride))
-        w = 0
-        while w < out_w:
-            first = w * stride - begin
-            count = larger(1, area * counted(args, 16, w))
-            if first >= 0 and w + 4 <= stop:
-                while w + 4 <= stop:
-                    place = at + (w * stride - begin) * item
-                    four(y + w * item, place, depth, plane_step, height, row_step, taps, tap_step, move, count)
-                    w += 4
-            else:
-                w0 = first_tap(first, dilation)
-                width = taps_before(first, dilation, taps, in_w) - w0
-                place = at + (first + w0 * dilation) * item
-                one(y + w * item, place, depth, plane_step, height, row_step, width, tap_step, move, count)
-                w += 1
+    IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{side}_{axis}"] for side in ("in", "out") for axis in "dhw")
+    ROWS, PIECES = word["rows"], word["pieces"]
 
     def pool(args, begin, end):
-        x, y = load_i64(args), load_i64(args + 8)
-        out_d, out_h, out_w = load_i64(args + OUT), load_i64(args + OUT + 8), load_i64(args + OUT + 16)
-        rows, pieces = load_i64(args + ROWS), load_i64(args + PIECES)
-        plane = load_i64(args + IN) * load_i64(args + IN + 8) * load_i64(args + IN + 16) * item
+        x, y, rows, pieces = load_i64(args), load_i64(args + 8), load_i64(args + ROWS), load_i64(args + PIECES)
+        out_d, out_h, out_w = load_i64(args + OUT_D), load_i64(args + OUT_H), load_i64(args + OUT_W) * item
+        plane = load_i64(args + IN_D) * load_i64(args + IN_H) * load_i64(args + IN_W) * item
         for task in range(begin, end):
-            piece, rest = remainder(task, pieces), quotient(task, pieces)
+            first, rest = remainder(task, pieces) * rows, quotient(task, pieces)
             od, number = remainder(rest, out_d), quotient(rest, out_d)
-            for oh in range(piece * rows, smaller(out_h, (piece + 1) * rows)):
-                reduce_row(args, x + number * plane, y + ((number * out_d + od) * out_h + oh) * out_w * item, od, oh)
+            for oh in range(first, smaller(out_h, first + rows)):
+                reduce_row(args, x + number * plane, y + (rest * out_h + oh) * out_w, od, oh)
 
     return pool
 
