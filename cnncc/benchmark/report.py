@@ -27,8 +27,8 @@ class Table:
 def comparison_table(comparisons: Sequence[Comparison], engines: Sequence[str],
                      floors: Mapping[str, float] | None = None) -> Table:
     """A line a comparison, medians in milliseconds with half the distance of the quartiles; below them, for each batch
-    and number of threads, the geometric mean of the ratios. `floors` are the ratios to reach, by network: then the mean is of
-    these networks."""
+    and number of threads, the geometric mean of the ratios. `floors` are the ratios to reach, by network: then the
+    mean is of these networks."""
     rows = [_row(one, engines, floors) for one in comparisons]
     for batch, threads in dict.fromkeys((c.batch, c.threads) for c in comparisons):
         ratios = [c.ratio for c in comparisons if (c.batch, c.threads) == (batch, threads) and c.ratio is not None

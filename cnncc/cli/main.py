@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import CnnccError
+from .bench import bench
 from .cache import cache
 from .check import check
 from .compile import compile_
@@ -41,6 +42,7 @@ app.command("run")(run)
 app.command("verify")(verify)
 app.command("inspect")(inspect)
 app.command("profile")(profile)
+app.command("bench")(bench)
 app.command("opt")(opt)
 app.command("check")(check)
 app.command("summary")(summary)
