@@ -121,15 +121,16 @@ def _extent(axes: Sequence[Axis], side: str, offset: int, size: int, empty: bool
 def _emit(form: str, size: int, lanes: int, ways: int):
     """The intrinsic (args, row, start, stop): a piece of a row, a run or a pair of axes."""
     from cnncc.runtime.cpu import emit
-    from cnncc.runtime.cpu.simd import I64, pointer
+    from cnncc.runtime.cpu.simd import I64
     from cnncc.runtime.cpu.transpose import emit_transpose
 
-    place = {name: 8 * i for i, name in enumerate((*OPERANDS, *DIMS))}
     kind = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}[size]
 
     def code(context, b, args, row, start, stop):
+        words = emit.words(b, args, (*OPERANDS, *DIMS))
+
         def word(name):
-            return b.load(pointer(b, b.add(args, I64(place[name])), I64), align=8)
+            return words(name).v
 
         index = emit.unravel(b, row, [word(f"size_{d}") for d in range(1, OUTER)])
         ends = {}

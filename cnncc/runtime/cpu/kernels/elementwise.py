@@ -134,13 +134,13 @@ def _emit_row(formula: str, types: tuple[str, ...], result: str, lanes: int):
 
     from cnncc.runtime.cpu import emit
     from cnncc.runtime.cpu.formulas import FORMULAS, Code
-    from cnncc.runtime.cpu.simd import F32, I32, I64, pointer
-
-    place = {name: 8 * i for i, name in enumerate((*OPERANDS, *DIMS))}
+    from cnncc.runtime.cpu.simd import F32, I32, I64
 
     def code(context, b, args, row, start, count):
+        words = emit.words(b, args, (*OPERANDS, *DIMS))
+
         def word(name):
-            return b.load(pointer(b, b.add(args, I64(place[name])), I64), align=8)
+            return words(name).v
 
         def operand(name, dtype, index):
             """Where the operand begins, and the bytes from one vector to the next."""

@@ -87,9 +87,9 @@ def launch(
 def _emit_row(mode: str, size: int, lanes: int):
     """The intrinsic (args, row)."""
     from cnncc.runtime.cpu import emit
-    from cnncc.runtime.cpu.simd import I64, pointer
+    from cnncc.runtime.cpu.simd import I64
 
-    place = {name: 8 * i for i, name in enumerate((*OPERANDS, *DIMS))}
+    zero_word = 8 * (len(OPERANDS) + DIMS.index("zero"))
     kind = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}[size]
 
     def mapped(b, i, kept):
@@ -105,13 +105,15 @@ def _emit_row(mode: str, size: int, lanes: int):
         return b.select(b.icmp_signed("<", rest, zero), b.add(rest, kept), rest)
 
     def code(context, b, args, row):
+        words = emit.words(b, args, (*OPERANDS, *DIMS))
+
         def word(name):
-            return b.load(pointer(b, b.add(args, I64(place[name])), I64), align=8)
+            return words(name).v
 
         def fill(first, last):
             """Output elements first .. last-1 are the constant."""
             at = word("value")
-            at = b.select(b.icmp_signed("==", at, I64(0)), b.add(args, I64(place["zero"])), at)
+            at = b.select(b.icmp_signed("==", at, I64(0)), b.add(args, I64(zero_word)), at)
             value = emit.spread(b, emit.load(b, at, kind, 1), lanes)
 
             def some(i, _):
