@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,6 +59,10 @@ class Algorithm:
         """What the plan stores; `pack` and `launch` depend on nothing else that was chosen."""
         raise NotImplementedError  # abstract
 
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        """What tuning measures: `params` first, then others that may be faster."""
+        return [self.params(shape, lanes)]
+
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         raise NotImplementedError  # abstract
 
@@ -84,6 +88,9 @@ class Direct(Algorithm):
     def params(self, shape: ConvShape, lanes: int) -> Params:
         rows, vectors = conv_direct.choose_tile(shape, lanes)
         return {"rows": rows, "vectors": vectors}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return _tilings(self.params(shape, lanes), conv_direct.TILES[lanes], shape.pixels, shape, lanes)
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_direct.pack_weights(w, shape.groups, lanes, int(params["vectors"]))
@@ -138,6 +145,10 @@ class Winograd(Algorithm):
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
         return {"m": self.m, "rows": rows, "vectors": vectors}
 
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        tiles = conv_winograd.count_tiles(shape, self.m)
+        return _tilings(self.params(shape, lanes), conv_direct.TILES[lanes], tiles, shape, lanes)
+
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_winograd.pack_weights(w, self.m, lanes, int(params["vectors"]))
 
@@ -160,6 +171,9 @@ class Depthwise(Algorithm):
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         return {"rows": conv_depthwise.choose_rows(shape)}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return sorted(({"rows": rows} for rows in (8, 7)), key=lambda p: p != self.params(shape, lanes))
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_depthwise.pack_weights(w, lanes)
@@ -239,7 +253,7 @@ class ConvLowering(Lowering):
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
-        x, w, b, r = (*inputs, None, None)[:4]
+        x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None
         if x.type.dtype is not DType.F32:
             return Refusal(f"convolutions are native for f32 only, not {x.type.dtype.value}")
@@ -247,17 +261,31 @@ class ConvLowering(Lowering):
             return Refusal("the weights of the convolution are computed at run time")
         if x.type.rank > 5:
             return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
+        costs = self.costs(op, inputs, lanes)
+        if not costs:
+            return Refusal(f"no kernel for {op.group} groups of {w.shape[1]} channels")
+        name, params = self.pick(op, inputs, costs, lanes)
+        into, out = ALGORITHMS[name].layouts
+        return Choice(name.split("/")[0], params, (into, BLOCKED, BLOCKED, out), (out,))
+
+    def costs(self, op: Conv, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, float]:
+        """What each algorithm that applies is estimated to cost, by its name in ALGORITHMS."""
+        x, w, r = inputs[0], inputs[1], inputs[3] if len(inputs) > 3 else None
+        assert x is not None and w is not None and w.value is not None
         shape = conv_shape(op, _assumed(x.type.shape), w.shape)
         costs = {}
         for name, one in ALGORITHMS.items():
             cost = one.cost(shape, lanes, self.accuracy, w.value, r is not None)
             if cost is not None:
                 costs[name] = cost + (0 if x.layout == one.layouts[0] else _reorder_cost(shape, lanes))
-        if not costs:
-            return Refusal(f"no kernel for {shape.groups} groups of {shape.channels // shape.groups} channels")
+        return costs
+
+    def pick(self, op: Conv, inputs: Sequence[Tensor | None], costs: dict[str, float],
+             lanes: int) -> tuple[str, Params]:
+        """The algorithm to take and its parameters."""
+        assert inputs[0] is not None and inputs[1] is not None
         name = min(costs, key=costs.__getitem__)
-        into, out = ALGORITHMS[name].layouts
-        return Choice(name.split("/")[0], ALGORITHMS[name].params(shape, lanes), (into, BLOCKED, BLOCKED, out), (out,))
+        return name, ALGORITHMS[name].params(conv_shape(op, _assumed(inputs[0].type.shape), inputs[1].shape), lanes)
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
         x, w, b = (*inputs, None)[:3]
@@ -294,6 +322,16 @@ def _algorithm(choice: Choice) -> Algorithm:
     if name not in ALGORITHMS:
         raise PlanInvalid(f"there is no convolution kernel '{name}'")
     return ALGORITHMS[name]
+
+
+def _tilings(params: Params, tiles: Collection[tuple[int, int]], pixels: int, shape: ConvShape,
+             lanes: int) -> list[Params]:
+    """`params`, then the same with each other register tile that does at most a quarter more work than the least."""
+    blocks = ceil_div(shape.out_channels // shape.groups, lanes)
+    work = {(rows, vectors): ceil_div(pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
+            for rows, vectors in tiles}
+    others = [tile for tile in work if work[tile] <= 1.25 * min(work.values())]
+    return [params, *(p for rows, vectors in others if (p := {**params, "rows": rows, "vectors": vectors}) != params)]
 
 
 def _integer(params: Params, name: str) -> int:
