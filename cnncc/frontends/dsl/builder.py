@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import OpError
 from ...ir import Dim, DType, Graph, Op, TensorType, Value
 from ...ops import OPS
-from .weights import Initial, Weights
+from .weights import Initial, Seeded, Weights
 
 __all__ = ["INLINE", "MAX_LAYERS", "Builder", "LayerError"]
 
@@ -125,7 +125,10 @@ class Builder:
         operands = list(operands)
         while operands and operands[-1] is None:
             operands.pop()
-        return self.graph.add_node(op, operands, name=path, outputs=outputs).outputs
+        results = self.graph.add_node(op, operands, name=path, outputs=outputs).outputs
+        if op.op_type == "Add" and isinstance(self.weights, Seeded):
+            _calm(operands)
+        return results
 
     def arithmetic(self, operator: str, left: Any, right: Any, name: str | None = None) -> Value:
         """`left operator right` of two values, or of a value and a number of its type."""
@@ -145,3 +148,15 @@ class Builder:
             what = "the symbolic size" if isinstance(number, Dim) else "the"
             raise LayerError(f"{what} {type(number).__name__.lower()} {number} is neither a tensor nor a number")
         return self.constant(number, dtype, f"{path}.constant")
+
+
+def _calm(operands: Sequence[Value | None]) -> None:
+    """Drawn scales of a BatchNormalization that ends a residual branch become a fifth: a sum over many blocks would
+    explode otherwise, and the gates of squeeze and excitation with it."""
+    for value in operands:
+        node = None if value is None or len(value.uses) > 1 else value.producer
+        if node is not None and node.op.op_type == "BatchNormalization":
+            scale = node.inputs[1]
+            if scale is not None and scale.constant is not None and len(scale.uses) == 1:
+                scale.constant = scale.constant * np.asarray(0.2, scale.constant.dtype)
+            return

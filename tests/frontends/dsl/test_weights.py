@@ -85,3 +85,16 @@ def test_without_weights_nothing_is_allocated() -> None:
     graph = cnncc.network("network a:\n  input x: f32[N,100000]\n  linear 80000\n", seed=None)
     assert cnncc.summary(graph).parameters == 100_000 * 80_000 + 80_000
     assert "f32[N,80000]" in format_graph(graph)
+
+
+def test_drawn_scales_at_the_end_of_a_residual_branch_are_a_fifth() -> None:
+    text = """
+network n:
+  input x: f32[N,4,8,8]
+  y = x -> bn1: bn -> conv 4 3x3 pad 1 -> bn2: bn
+  {}
+"""
+    plain, residual = ({v.name: v.constant for v in build_network(text.format(line)).constants}
+                       for line in ("y -> relu", "x + y"))
+    np.testing.assert_allclose(residual["bn2.weight"], plain["bn2.weight"] * 0.2, rtol=1e-6)
+    assert all(np.array_equal(array, residual[name]) for name, array in plain.items() if name != "bn2.weight")
