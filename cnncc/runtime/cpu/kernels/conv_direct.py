@@ -15,6 +15,7 @@ tap ``rows`` addresses and ``rows`` distances (int64).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,16 +68,18 @@ class ConvShape:
         return self.taps == 1 and self.stride == (1, 1, 1) and self.pad == (0, 0, 0) and self.size == self.out_size
 
 
-def choose_tile(shape: ConvShape, lanes: int) -> tuple[int, int]:
+def choose_tile(
+    shape: ConvShape, lanes: int, tiles: Mapping[int, Mapping[tuple[int, int], float]] = TILES
+) -> tuple[int, int]:
     """(rows, vectors) with the least padded work."""
     blocks = ceil_div(shape.out_channels // shape.groups, lanes)
 
     def cost(tile: tuple[int, int]) -> float:
         rows, vectors = tile
         padded = ceil_div(shape.pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
-        return padded / TILES[lanes][tile]
+        return padded / tiles[lanes][tile]
 
-    return min(TILES[lanes], key=cost)
+    return min(tiles[lanes], key=cost)
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:

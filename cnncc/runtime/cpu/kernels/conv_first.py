@@ -25,6 +25,12 @@ DIMS = (
     "group_rows", "row_groups", "patch_h", "patch_w", "table", "a", "b",
 )  # fmt: skip
 TASK_MACS, PATCH_BYTES = 2e6, 128 << 10
+# (rows, vectors) by lanes, with their merit: what the compiler keeps in registers
+TILES = {
+    16: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (10, 2): 0.95, (12, 1): 0.85},
+    8: {(6, 2): 1.0, (5, 2): 0.97, (8, 1): 0.9},
+    4: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (10, 2): 0.95, (12, 1): 0.85},
+}
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:
@@ -57,7 +63,7 @@ def launch(
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
     if not supports(shape, lanes):
         raise ValueError(f"{shape} is no first layer")
-    rows, vectors = tile or choose_tile(shape, lanes)
+    rows, vectors = tile or choose_tile(shape, lanes, TILES)
     blocks, width = ceil_div(shape.out_channels, lanes), 4 * lanes
     tiles = ceil_div(blocks, vectors)
     group_rows = _group_rows(shape, tiles * vectors * lanes)
@@ -111,6 +117,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
     width, columns, row_bytes = 4 * lanes, 4 * lanes * vectors, 8 * rows
+    unroll = 1 if vectors == 2 else 2  # two updates of so many rows do not fit the registers
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
@@ -199,7 +206,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
                 for p in range(0, pixels, rows):
                     locate(words, rows_at, p, pixels - 1)
                     acc = tile_of_row(bias, width, rows, vectors, lanes)
-                    acc = tile_fma_spread(acc, rows_at, table, w, columns, terms, 2)
+                    acc = tile_fma_spread(acc, rows_at, table, w, columns, terms, unroll)
                     y, add = words[Y] + at + p * width, words[ADD] + at + p * width
                     tile_finish(acc, y, width, plane, pixels - p, out_blocks - tile * vectors, add, a, b)
 

@@ -1,6 +1,6 @@
 """Grouped 1x1 convolution on plain NCHW: a matrix product for every image and group, on the code of kernels/gemm.py.
 
-    y[n, g] (OC/G x pixels) = w[g] (OC/G x IC/G) times x[n, g] (IC/G x pixels) + bias[g] + add[n, g], then the activation
+    y[n, g] (OC/G x pixels) = act(w[g] (OC/G x IC/G) times x[n, g] (IC/G x pixels) + bias[g] + add[n, g])
 
 Layouts (float32, contiguous): x [N, G, IC/G, D*H*W], w [G, OC/G, IC/G] as in ONNX, bias [G, OC/G], add and y as x.
 """

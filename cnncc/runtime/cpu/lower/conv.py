@@ -12,7 +12,7 @@ from ....errors import PlanInvalid
 from ....ir import Dim, DType, TensorType
 from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
-from ..kernels import conv_depthwise, conv_direct, conv_first, conv_grouped, conv_grouped_1x1, conv_winograd
+from ..kernels import conv_depthwise, conv_direct, conv_first, conv_grouped_1x1, conv_plain, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
@@ -77,13 +77,20 @@ class Algorithm:
 class Direct(Algorithm):
     """Register tiles over pixels and output channels."""
 
+    TAP = 40.0  # to start on another tap of a block of input channels
+
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
-        rows, vectors = conv_direct.choose_tile(shape, lanes)
-        blocks = ceil_div(ceil_div(shape.out_channels // shape.groups, lanes), vectors) * vectors
-        pixels = shape.images * ceil_div(shape.pixels, rows) * rows
-        return float(pixels * blocks * shape.channels * shape.taps)
+        taps = 0 if shape.is_pointwise else shape.taps * ceil_div(shape.channels // shape.groups, lanes)
+        return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes), self.TAP * taps)
+
+    def products(self, shape: ConvShape, lanes: int, tile: tuple[int, int], each: float) -> float:
+        """FMAs of whole register tiles, and what `each` of them takes besides."""
+        rows, vectors = tile
+        tiles = ceil_div(ceil_div(shape.out_channels // shape.groups, lanes), vectors)
+        tiles *= shape.images * shape.groups * ceil_div(shape.pixels, rows)
+        return float(tiles * (rows * vectors * shape.channels // shape.groups * shape.taps + each))
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         rows, vectors = conv_direct.choose_tile(shape, lanes)
@@ -97,7 +104,7 @@ class Direct(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        tile = _tile(params, lanes)
+        tile = _tile(params, conv_direct.TILES[lanes])
         if not conv_direct.supports(shape, lanes):
             raise PlanInvalid(f"conv_direct cannot run {shape.groups} groups of {shape.channels} channels")
         return conv_direct.launch(shape, lanes, tile, residual, *activation)
@@ -109,7 +116,16 @@ class First(Direct):
     layouts = (PLAIN, BLOCKED)
 
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
-        return super().cost(shape, lanes, accuracy, w, residual) if conv_first.supports(shape, lanes) else None
+        if not conv_first.supports(shape, lanes):
+            return None
+        return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes, conv_first.TILES), 50)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_direct.choose_tile(shape, lanes, conv_first.TILES)
+        return {"rows": rows, "vectors": vectors}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return _tilings(self.params(shape, lanes), conv_first.TILES[lanes], shape.pixels, shape, lanes)
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_first.pack_weights(w, lanes, int(params["vectors"]))
@@ -118,7 +134,7 @@ class First(Direct):
                activation: tuple[str, float, float]) -> Launch:
         if not conv_first.supports(shape, lanes):
             raise PlanInvalid(f"conv_first cannot run {shape.groups} groups of {shape.channels} channels")
-        return conv_first.launch(shape, lanes, _tile(params, lanes), residual, *activation)
+        return conv_first.launch(shape, lanes, _tile(params, conv_first.TILES[lanes]), residual, *activation)
 
 
 class Winograd(Algorithm):
@@ -154,7 +170,7 @@ class Winograd(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        tile = _tile(params, lanes)
+        tile = _tile(params, conv_direct.TILES[lanes])
         if not conv_winograd.supports(shape):
             raise PlanInvalid("conv_winograd needs a 3x3 kernel of stride 1")
         return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
@@ -189,19 +205,17 @@ class Depthwise(Algorithm):
         return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
 
 
-class Grouped(Algorithm):
-    """Any groups, on plain tensors: for what no blocked kernel takes."""
+class Plain(Algorithm):
+    """Any groups, on plain tensors: for what no blocked kernel takes, and for few output channels."""
 
     layouts = (PLAIN, PLAIN)
 
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
-        # Vectors lie along rows; twice the work for pixels that are collected, and for two reorders.
-        rows = shape.images * shape.out_channels * shape.out_size[0] * shape.out_size[1]
-        vectors = rows * ceil_div(shape.out_size[2], lanes)
-        return None if shape.groups == 1 else 20.0 * vectors * shape.taps * shape.channels / shape.groups
+        return conv_plain.cost(shape, lanes)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
-        return {}
+        rows, vectors = conv_plain.choose_tile(shape, lanes)
+        return {"rows": rows, "vectors": vectors}
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return np.ascontiguousarray(w)
@@ -211,17 +225,20 @@ class Grouped(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        return conv_grouped.launch(shape, lanes, residual, *activation)
+        return conv_plain.launch(shape, lanes, _tile(params, conv_plain.TILES[lanes]), residual, *activation)
 
 
-class GroupedPointwise(Grouped):
+class GroupedPointwise(Plain):
     """Groups of any width, 1x1: a matrix product each, on plain tensors."""
 
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if shape.groups == 1 or not conv_grouped_1x1.supports(shape):
             return None
         vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
-        return 1.2 * vectors * shape.channels / shape.groups
+        return 1.25 * vectors * shape.channels / shape.groups
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {}
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
@@ -235,8 +252,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_depthwise": Depthwise(),
     "conv_direct": Direct(),
     "conv_first": First(),
-    "conv_grouped": Grouped(),
     "conv_grouped_1x1": GroupedPointwise(),
+    "conv_plain": Plain(),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
 }
@@ -277,7 +294,7 @@ class ConvLowering(Lowering):
         for name, one in ALGORITHMS.items():
             cost = one.cost(shape, lanes, self.accuracy, w.value, r is not None)
             if cost is not None:
-                costs[name] = cost + (0 if x.layout == one.layouts[0] else _reorder_cost(shape, lanes))
+                costs[name] = cost + _reorders_cost(shape, lanes, x.layout != one.layouts[0], one.layouts[1] == PLAIN)
         return costs
 
     def pick(self, op: Conv, inputs: Sequence[Tensor | None], costs: dict[str, float],
@@ -312,9 +329,10 @@ class ConvLowering(Lowering):
                                 epilogue(op.activation))
 
 
-def _reorder_cost(shape: ConvShape, lanes: int) -> float:
-    """Of x, in vector FMAs."""
-    return 8.0 * shape.images * ceil_div(shape.channels, lanes) * math.prod(shape.size)
+def _reorders_cost(shape: ConvShape, lanes: int, x: bool, y: bool) -> float:
+    """Of x, and of y for a reader that wants it blocked, in vector FMAs."""
+    vectors = x * ceil_div(shape.channels, lanes) * math.prod(shape.size)
+    return 8.0 * shape.images * (vectors + y * ceil_div(shape.out_channels, lanes) * shape.pixels)
 
 
 def _algorithm(choice: Choice) -> Algorithm:
@@ -341,8 +359,8 @@ def _integer(params: Params, name: str) -> int:
     return value
 
 
-def _tile(params: Params, lanes: int) -> tuple[int, int]:
+def _tile(params: Params, tiles: Collection[tuple[int, int]]) -> tuple[int, int]:
     tile = _integer(params, "rows"), _integer(params, "vectors")
-    if tile not in conv_direct.TILES.get(lanes, {}):
-        raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors of {lanes}")
+    if tile not in tiles:
+        raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors")
     return tile

@@ -1,10 +1,10 @@
-"""Grouped convolution on plain NCHW against float64 over random configurations."""
+"""Convolution on plain NCHW against float64 over random configurations."""
 
 import numpy as np
 import pytest
 from harness import UNIT, conv_reference, lift, run
 
-from cnncc.runtime.cpu.kernels import conv_grouped, conv_grouped_1x1
+from cnncc.runtime.cpu.kernels import conv_grouped_1x1, conv_plain
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 
@@ -30,7 +30,8 @@ def test_random(lanes: int, seed: int) -> None:
     bias = rng.standard_normal(shape.out_channels).astype(np.float32)
     add = rng.standard_normal((2, shape.out_channels, *shape.out_size)).astype(np.float32)
     y, residual = np.full_like(add, np.nan), seed % 2 == 0
-    step = conv_grouped.launch(shape, lanes, residual=residual, a=0.0)
+    tile = conv_plain.TILES[lanes][seed % 3]
+    step = conv_plain.launch(shape, lanes, tile, residual=residual, a=0.0)
     run(step, {"x": x, "w": w, "bias": bias, "add": add, "y": y}, 1 + seed % 2)
     want, bound = conv_reference(x, w, shape.stride, shape.dilation, shape.pad, shape.out_size, groups)
     broad = bias.reshape(1, -1, 1, 1, 1)
