@@ -26,6 +26,7 @@ DIMS = (
 )  # fmt: skip
 SCRATCH_BYTES = 768 << 10  # V and M together should stay in L2
 MIN_TASKS = 4
+PACK_FLOATS = 1 << 16
 
 # G of F(2,3) and F(4,3): the points 0, 1, -1, (2, -2,) infinity.
 G = {
@@ -104,15 +105,21 @@ def launch(
 
 
 def pack_weights(w: np.ndarray, m: int, lanes: int, vectors: int) -> np.ndarray:
-    """[OC, IC, 3, 3] as U [tiles of OC, n*n, IC, vectors * c], transformed in float64, rounded to float32, flattened."""
+    """[OC, IC, 3, 3] as U [tiles of OC, n*n, IC, vectors * c], transformed in float64, rounded to float32, flat."""
     out_channels, channels = w.shape[:2]
-    columns = vectors * lanes
+    columns, points = vectors * lanes, (m + 2) ** 2
     tiles = ceil_div(ceil_div(out_channels, lanes), vectors)
-    n = m + 2
     g = np.kron(G[m], G[m])  # [n*n, 9]
-    u = np.zeros((tiles * columns, channels, n * n), np.float32)
-    u[:out_channels] = w.reshape(out_channels, channels, 9).astype(np.float64) @ g.T
-    return np.ascontiguousarray(u.reshape(tiles, columns, channels, n * n).transpose(0, 3, 2, 1)).reshape(-1)
+    u = np.zeros((tiles, points, channels, columns), np.float32)
+    step = max(1, PACK_FLOATS // (points * columns))  # input channels at a time: what stays in a cache
+    for tile in range(tiles):
+        taps = np.zeros((9, channels, columns))
+        part = w[tile * columns : (tile + 1) * columns].reshape(-1, channels, 9)
+        taps[:, :, : part.shape[0]] = part.transpose(2, 1, 0)
+        for at in range(0, channels, step):
+            some = taps[:, at : at + step].reshape(9, -1)
+            u[tile, :, at : at + step] = (g @ some).reshape(points, -1, columns)
+    return u.reshape(-1)
 
 
 def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual: int):
