@@ -100,9 +100,9 @@ def _live_ranges(plan: Plan) -> _Lives:
             lives.executed.append((time, step))
             for b in step.outputs:
                 lives.first[b] = lives.last[b] = time
-            for b in step.inputs:
-                if b is not None:
-                    lives.last[b] = time
+            for read in step.inputs:
+                if read is not None:
+                    lives.last[read] = time
     end = len(lives.executed)
     for port in plan.outputs:
         lives.last[port.buffer] = end

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..ir import TensorType, evaluate_dim, symbols_of
+from ..ir import TensorType
+from ..session import check_feed
 from .pictures import PICTURE_SUFFIXES, PictureOptions, read_pictures
 
 __all__ = ["random_feeds", "read_array", "read_constants", "read_feeds"]
@@ -24,8 +25,8 @@ def read_feeds(given: Sequence[str], inputs: Mapping[str, TensorType],
     """The arrays for `inputs` (name -> type) that the options `--input` name.
 
     A file without a name belongs to the only input; several pictures without a name make a batch; an .npz file
-    without a name holds one array an input, by name. Types and shapes are the session's to check.
-    Raises InputError for a wrong name, a missing input or an unreadable file.
+    without a name holds one array an input, by name.
+    Raises InputError for a wrong name, a missing input, an unreadable file, and a type or shape that does not fit.
     """
     files: dict[str, list[Path]] = {}
     feeds: dict[str, Array] = {}
@@ -44,7 +45,7 @@ def read_feeds(given: Sequence[str], inputs: Mapping[str, TensorType],
     if missing:
         name = missing[0]
         raise InputError(f"nothing was given for the input '{name}' ({inputs[name]}); add --input {name}=FILE")
-    return feeds
+    return {name: check_feed(name, feeds[name], type_) for name, type_ in inputs.items()}
 
 
 def read_constants(given: Sequence[str] | None) -> dict[str, Array | list[float]]:
@@ -127,7 +128,7 @@ def random_feeds(inputs: Mapping[str, TensorType], sizes: Mapping[str, int]) -> 
     random = np.random.default_rng(0)
     feeds = {}
     for name, type_ in inputs.items():
-        shape = [evaluate_dim(d, dict.fromkeys(symbols_of(d), 1) | dict(sizes)) for d in type_.shape]
+        shape = type_.bind(dict.fromkeys(type_.symbols, 1) | dict(sizes)).static_shape
         values = random.standard_normal(shape) if type_.dtype.is_float else random.integers(0, 2, shape)
         feeds[name] = values.astype(type_.dtype.numpy)
     return feeds

@@ -44,11 +44,12 @@ def _feed(waiting: "queue.SimpleQueue[Key]", compiled: Callable[[Key], None]) ->
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-m", "cnncc.runtime.cpu.compile_pool"]
     try:
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        worker = subprocess.Popen(command, env=environment, text=True, **pipes)
+        worker = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL)
     except OSError:
         return
     with worker:
+        assert worker.stdin is not None and worker.stdout is not None
         try:
             while True:
                 key = waiting.get_nowait()

@@ -227,7 +227,7 @@ class Context:
 def _address(array: Array) -> int:
     """Where the array's data are; NumPy's own ways take three times as long where the array is writable."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]  # an array is a buffer
     except (TypeError, ValueError):  # read-only, or empty
         return int(array.__array_interface__["data"][0])
 

@@ -196,7 +196,7 @@ def _math(single: str, double: str | None = None) -> Callable[..., Any]:
 
     def formula(c: Code, x: Any) -> Any:
         if c.types[0] == "f64":
-            return c.call(double, x)
+            return c.call(double or single, x)
         return c.compiled(getattr(vmath, single), x)
 
     return formula

@@ -23,7 +23,7 @@ __all__ = ["BLOCKED", "PLAIN", "Choice", "Lowering", "Refusal", "Tensor", "store
 Array = np.ndarray[Any, Any]
 
 PLAIN = "plain"      # C order, as NumPy and ONNX have it
-BLOCKED = "blocked"  # NCHWc: [N, ceil(C/lanes), *spatial, lanes]; what is in the last block's surplus lanes is undefined
+BLOCKED = "blocked"  # NCHWc: [N, ceil(C/lanes), *spatial, lanes]; the last block's surplus lanes are undefined
 
 
 @dataclass(frozen=True, slots=True)

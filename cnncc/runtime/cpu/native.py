@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 
@@ -109,7 +110,7 @@ def is_cached(name: str, params: Params) -> bool:
 
 
 @cache
-def _host() -> tuple[str, str, dict[str, bool]]:
+def _host() -> tuple[str, str, Any]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()
@@ -161,7 +162,7 @@ def _module(key: Key, symbol: str) -> llvm.ModuleRef:
     function = kernel.build(**dict(params))
     arity = function.__code__.co_argcount
     callback = CFunc(function, (tuple([int64] * arity), void), {}, {"error_model": "numpy", "boundscheck": False})
-    compiled = callback._compile_uncached()
+    compiled: Any = callback._compile_uncached()  # type: ignore[attr-defined]  # has no public name
     module = _linked(compiled.library)
     entry = module.get_function(compiled.fndesc.llvm_cfunc_wrapper_name)
     entry.name = symbol

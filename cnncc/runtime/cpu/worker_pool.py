@@ -125,7 +125,7 @@ class WorkerPool:
         self._starting = threading.Lock()
         try:
             for word, name in ((P_WAIT, "sem_wait"), (P_POST, "sem_post"), (P_YIELD, "sched_yield")):
-                self._words[word] = ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value
+                self._words[word] = ctypes.cast(getattr(self._library, name), ctypes.c_void_p).value or 0
         except AttributeError as error:
             raise OSError(str(error)) from error
         self._clear()
@@ -140,8 +140,7 @@ class WorkerPool:
             raise OSError("sem_init failed")
 
     def _after_fork(self) -> None:
-        self.lock._at_fork_reinit()
-        self._starting._at_fork_reinit()
+        self.lock, self._starting = threading.Lock(), threading.Lock()
         self._clear()
 
     def start(self, threads: int) -> None:

@@ -36,7 +36,8 @@ class Axis:
 
 def contiguous(shape: Sequence[int]) -> list[int]:
     """Elements from one index to the next along each axis of a plain tensor."""
-    steps, step = [], 1
+    steps: list[int] = []
+    step = 1
     for size in reversed(shape):
         steps.insert(0, step)
         step *= size
