@@ -14,7 +14,7 @@ demo: $(VENV)/test.stamp  ## compile real networks, run them and compare them wi
 	$(PY) examples/demo.py
 
 test: $(VENV)/test.stamp  ## run all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadfile
 
 check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .
