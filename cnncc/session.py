@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .profile import Profile
     from .runtime.cpu.execution import Context, Prepared
 
-__all__ = ["InferenceSession", "NodeArg"]
+__all__ = ["InferenceSession", "NodeArg", "check_feed"]
 
 Array = np.ndarray[Any, Any]
 MAX_BINDINGS = 16  # sizes of inputs whose memory plans are kept
@@ -219,6 +219,14 @@ class _Pool:
     def give(self, context: Context) -> None:
         if len(self._idle) < self._prepared.threads * 4:
             self._idle.append(context)
+
+
+def check_feed(name: str, array: Array, type_: TensorType) -> Array:
+    """The array as a run takes it, for an input of this type, which may be symbolic. Raises InputError where its
+    element type or its shape does not fit."""
+    array = _normalise(name, array, type_)
+    _check_shape(name, array.shape, type_)
+    return array
 
 
 def _normalise(name: str, array: Array, type_: TensorType) -> Array:

@@ -27,9 +27,9 @@ def test_feeds_by_name_and_by_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "x=y.npy", np.zeros(3, np.float32))
     feeds = read_feeds([f"left={tmp_path}/two.npy", f"a=b={tmp_path}/x=y.npy"], TYPES)
     assert {name: array.shape for name, array in feeds.items()} == {"left": (2,), "a=b": (3,)}
-    np.savez(tmp_path / "both.npz", **{"left": np.ones(2), "a=b": np.ones(3)})
+    np.savez(tmp_path / "both.npz", **{"left": np.ones(2, np.float32), "a=b": np.ones(3, np.float32)})
     assert set(read_feeds([str(tmp_path / "both.npz")], TYPES)) == set(TYPES)
-    np.savez(tmp_path / "one.npz", whatever=np.ones(2))
+    np.savez(tmp_path / "one.npz", whatever=np.ones(2, np.float32))
     assert set(read_feeds([str(tmp_path / "one.npz")], {"left": TYPES["left"]})) == {"left"}
     assert read_feeds([f"left={tmp_path}/both.npz"], {"left": TYPES["left"]})["left"].shape == (2,)
 
@@ -41,6 +41,7 @@ def test_feeds_by_name_and_by_archive(tmp_path: Path) -> None:
     (["left=both.npz"], "none named 'left'"),
     (["right=two.npy"], "no input 'right'; it has left, a=b"),
     (["lefd=two.npy"], "did you mean 'left'"),
+    (["left=two.npy", "a=b=two.npy"], r"'a=b' must have the shape \[3\], but has \[2\]"),
 ])
 def test_feeds_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], words: str) -> None:
     monkeypatch.chdir(tmp_path)
