@@ -103,7 +103,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("fcn8s", "fcn8s", 134_489_759, "f32[N,3,500,500]", "f32[N,21,500,500]", "layers of the authors' voc-fcn8s",
           None, {"height": 64, "width": 64}),
     Entry("fcn_resnet50", "fcn_resnet50", 35_322_218, "f32[N,3,8*H,8*W]", "f32[N,21,8*H,8*W] f32[N,21,8*H,8*W]",
-          "torchvision fcn_resnet50", sizes={"H": 8, "W": 8}),
+          "torchvision fcn_resnet50", sizes={"H": 4, "W": 4}),
     Entry("unet", "unet", 31_037_698, "f32[N,3,16*H,16*W]", "f32[N,2,16*H,16*W]", "milesial/Pytorch-UNet UNet(3, 2)",
           sizes={"H": 4, "W": 4}),
     Entry("yolov3", "yolov3", 61_949_149, "f32[N,3,416,416]", "f32[N,255,13,13] f32[N,255,26,26] f32[N,255,52,52]",

@@ -1,4 +1,4 @@
-"""The networks of the zoo against what is published of them. No weights are made: they are zeros that take no memory."""
+"""The networks of the zoo against what is published of them. Their weights are zeros that take no memory."""
 
 from __future__ import annotations
 

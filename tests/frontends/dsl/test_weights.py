@@ -94,7 +94,7 @@ network n:
   y = x -> bn1: bn -> conv 4 3x3 pad 1 -> bn2: bn
   {}
 """
-    plain, residual = ({v.name: v.constant for v in build_network(text.format(line)).constants}
+    plain, residual = ({v.name: v.constant for v in cnncc.network(text.format(line)).constants}
                        for line in ("y -> relu", "x + y"))
     np.testing.assert_allclose(residual["bn2.weight"], plain["bn2.weight"] * 0.2, rtol=1e-6)
     assert all(np.array_equal(array, residual[name]) for name, array in plain.items() if name != "bn2.weight")
