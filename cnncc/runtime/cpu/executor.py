@@ -84,8 +84,9 @@ def build_work():
         return done
 
     @register_jitable
-    def share(step, counters, slots, me):
-        """Do what is left of a step's tasks, one's own share first."""
+    def share(table, number, counters, slots, me):
+        """Do what is left of a step's tasks, one's own share first. Who ends the step notes the time."""
+        step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
         args = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
         done = 0
         for k in range(slots):
@@ -93,8 +94,8 @@ def build_work():
             if slot >= slots:
                 slot -= slots
             done += run_slot(step, counters, slots, slot, args)
-        if done:
-            fetch_add(counters, done)
+        if done and fetch_add(counters, done) + done == load_i64(step + 8 * S_TASKS):
+            stamp(table, number)
 
     @register_jitable
     def alone(table, first, count, counters, me):
@@ -133,10 +134,8 @@ def build_work():
                     wait(counters, 1, give_way)
                     number += serial
                 else:
-                    share(step, counters, slots, me)
+                    share(data, number, counters, slots, me)
                     wait(counters, load_i64(step + 8 * S_TASKS), give_way)
-                    if me == 0:
-                        stamp(data, number)
                     number += 1
 
     return work
@@ -303,7 +302,8 @@ class StepTable:
             self.run(begin, end)
         finally:
             self.table[H_STAMPS] = 0
-        return np.append(start, (stamps[:, 0] * 1_000_000_000 + stamps[:, 1])[begin:end])
+        times = stamps[begin:end, 0] * 1_000_000_000 + stamps[begin:end, 1]
+        return np.maximum.accumulate(np.append(start, times))  # steps without tasks have no stamp
 
 
 def _padded(words: int) -> int:
