@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     import onnx
 
     from .passes.manager import PassRecord
+    from .runtime.cpu.lower.conv import ConvLowering
 
 __all__ = ["LEVELS", "compile", "optimise"]
 
 LEVELS = (0, 1, 2)
+TUNING_ROUNDS = 3
 Event = Callable[[str, int, int], None]
 Shapes = Mapping[str, "int | Sequence[int | str | Dim]"]
 
 
 def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
             constants: Mapping[str, Any] | None = None, accuracy: str = "default", lanes: int | None = None,
-            dump_ir: str | Path | None = None, allow_fallback: bool = True, warm: bool = True,
-            on_event: Event | None = None) -> Plan:
+            dump_ir: str | Path | None = None, allow_fallback: bool = True, warm: bool = True, tune: bool = False,
+            threads: int | None = None, on_event: Event | None = None) -> Plan:
     """Compiles a network into a plan.
 
     Args:
@@ -40,6 +42,9 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         dump_ir: a folder for the IR text after each pass that changed it.
         allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.
         warm: compile the kernels that the plan needs into the kernel cache, if all sizes are fixed.
+        tune: measure the kernels that each convolution could have, a minute at most, and take the fastest. What is
+            found is kept beside the kernel cache, and not measured again.
+        threads: that `tune` measures with; by default as many as a session uses.
         on_event: told what is being done: `on_event(stage, done, total)`.
 
     Raises:
@@ -59,8 +64,14 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     tell("choosing kernels", 0, 1)
     if accuracy not in ACCURACIES:
         raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
-    table = LOWERINGS | {"Conv": ConvLowering(accuracy)}
-    plan = lower(graph, table, lanes or host_lanes(), allow_fallback=allow_fallback, producer=f"cnncc {__version__}")
+
+    def lowered(conv: ConvLowering) -> Plan:
+        return lower(graph, LOWERINGS | {"Conv": conv}, lanes or host_lanes(), allow_fallback=allow_fallback,
+                     producer=f"cnncc {__version__}")
+
+    plan = lowered(ConvLowering(accuracy))
+    if tune:
+        plan = _tuned(plan, lowered, accuracy, threads, tell)
     if plan.is_static:
         tell("planning memory", 0, 1)
         binding = bind(plan, {})
@@ -69,6 +80,30 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
             from .runtime.cpu.execution import warm_kernels
 
             warm_kernels(binding, tell)
+    return plan
+
+
+def _tuned(plan: Plan, lowered: Callable[[ConvLowering], Plan], accuracy: str, threads: int | None,
+           tell: Event) -> Plan:
+    """The plan with the kernels that measure best. They may change the layouts that others find, which is why the new
+    plan is looked at again."""
+    from . import __version__
+    from .environment import thread_count
+    from .runtime.cpu.native import host_lanes
+    from .runtime.cpu.tuning.findings import Findings
+    from .runtime.cpu.tuning.tune import TunedConvLowering, is_cold
+    from .runtime.cpu.tuning.tune import tune as measure_missing
+
+    if plan.lanes != host_lanes():
+        raise InputError(f"a plan for vectors of {plan.lanes} floats cannot be tuned on a machine whose vectors have "
+                         f"{host_lanes()}: leave out lanes or tune")
+    count = thread_count(threads)
+    findings = Findings.load(plan.lanes, count, __version__)
+    for _ in range(TUNING_ROUNDS):
+        missing = measure_missing(plan, accuracy, findings, count, tell)
+        plan = lowered(TunedConvLowering(accuracy, findings, is_cold(plan.weight_bytes)))
+        if not missing:
+            break
     return plan
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import Reporter, human_bytes, print_json
+from .console import Reporter, human_bytes, print_json, print_line, print_table
 from .networks import NetworkName, Seed, Settings, WeightsFile, is_language, network_options
-from .options import Constants, Json, Quiet, Shapes
+from .options import Constants, Json, Quiet, Shapes, Threads
 
 if TYPE_CHECKING:
     from ..ir import Graph
     from ..plan import Plan
+    from ..runtime.cpu.tuning.explain import ConvChoice
 
 
 class Accuracy(enum.StrEnum):
@@ -41,15 +44,26 @@ def compile_(
             "--dump-ir", help="A folder for the IR text after each pass that changed it.")] = None,
         no_fallback: Annotated[bool, typer.Option(
             "--no-fallback", help="Refuse a model of which a node has no native kernel.")] = False,
+        tune: Annotated[bool, typer.Option(
+            "--tune", help="Measure the kernels that each convolution could have, and take the fastest.")] = False,
+        explain: Annotated[bool, typer.Option(
+            "--explain", help="Show what was chosen for each convolution, and from what.")] = False,
+        threads: Threads = None,
         as_json: Json = False,
         quiet: Quiet = False) -> None:
     """Compiles a model into a plan.
+
+    What --tune finds, for as many threads as --threads says, is kept beside the kernel cache and not measured again.
+    In the table of --explain, u is 2^-24, estimates are millions of vector FMAs (of alternatives: times that of the
+    kernel chosen), and times are those of the last tuning on this machine.
 
         cnncc compile resnet50.onnx -o resnet50.plan
 
         cnncc compile detector.onnx --shape N=1 --shape H=480 --shape W=640
 
         cnncc compile resnet50.onnx -O0 --dump-ir passes/
+
+        cnncc compile resnet50.onnx --shape N=1 --tune --explain
 
         cnncc compile resnet50.cnn --weights resnet50.safetensors --shape N=1
     """
@@ -70,16 +84,40 @@ def compile_(
         sizes, fixed = {n: s for n, s in sizes.items() if isinstance(s, int)}, {}
     with Reporter(quiet) as reporter:
         plan = compile(source, level=level, shapes=sizes, constants=fixed, accuracy=accuracy.value, dump_ir=dump_ir,
-                       allow_fallback=not no_fallback, on_event=reporter.event)
+                       allow_fallback=not no_fallback, tune=tune, threads=threads, on_event=reporter.event)
         plan.save(target)
+        choices = _explained(plan, accuracy.value, threads) if explain else []
     for step in plan.fallbacks:
         reporter.say(f"warning: '{step.name}' ({step.op.op_type}) runs on its NumPy reference: {step.reason}")
     facts = summary(plan)
     if as_json:
-        print_json({"plan": str(target)} | facts)
+        print_json({"plan": str(target)} | facts | ({"convolutions": [asdict(c) for c in choices]} if explain else {}))
     else:
+        if explain:
+            _print(choices)
         reporter.say(f"wrote {target}: {facts['steps']} steps, {human_bytes(facts['weight_bytes'])} of weights"
                      + (f", an arena of {human_bytes(plan.arena.size)}" if plan.arena else ""))
+
+
+def _explained(plan: Plan, accuracy: str, threads: int | None) -> list[ConvChoice]:
+    from .. import __version__
+    from ..environment import thread_count
+    from ..runtime.cpu.tuning.explain import explain
+    from ..runtime.cpu.tuning.findings import Findings
+
+    return explain(plan, accuracy, Findings.load(plan.lanes, thread_count(threads), __version__))
+
+
+def _print(choices: Sequence[ConvChoice]) -> None:
+    def microseconds(seconds: float | None) -> str:
+        return "" if seconds is None else f"{seconds * 1e6:.1f}"
+
+    rows = [(c.name, c.shapes, c.chosen, c.bound, f"{c.estimate:.3f}", microseconds(c.seconds), c.reason or ", ".join(
+        f"{a.candidate} {a.estimate:.2f}x" + (f" {microseconds(a.seconds)} us" if a.seconds else "")
+        for a in c.alternatives)) for c in choices]
+    columns = ("convolution", "x, w, y", "chosen", "error at most", "estimate", "us", "alternatives")
+    print_table(columns, rows, right=("estimate", "us"))
+    print_line()
 
 
 def summary(plan: Plan) -> dict[str, Any]:

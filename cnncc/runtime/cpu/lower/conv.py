@@ -17,7 +17,7 @@ from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
 
-__all__ = ["ACCURACIES", "ConvLowering", "conv_shape"]
+__all__ = ["ACCURACIES", "ALGORITHMS", "ConvLowering", "assumed_shape", "conv_shape"]
 
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
@@ -29,7 +29,8 @@ ACCURACIES = ("high", "default")
 ASSUMED_BATCH, ASSUMED_SIZE = 1, 224
 
 
-def _assumed(shape: Sequence[int | Dim]) -> tuple[int, ...]:
+def assumed_shape(shape: Sequence[int | Dim]) -> tuple[int, ...]:
+    """The shape to choose a kernel for, where some of it is symbolic."""
     return tuple(d if isinstance(d, int) else ASSUMED_BATCH if axis == 0 else ASSUMED_SIZE
                  for axis, d in enumerate(shape))
 
@@ -289,7 +290,7 @@ class ConvLowering(Lowering):
         """What each algorithm that applies is estimated to cost, by its name in ALGORITHMS."""
         x, w, r = inputs[0], inputs[1], inputs[3] if len(inputs) > 3 else None
         assert x is not None and w is not None and w.value is not None
-        shape = conv_shape(op, _assumed(x.type.shape), w.shape)
+        shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
         costs = {}
         for name, one in ALGORITHMS.items():
             cost = one.cost(shape, lanes, self.accuracy, w.value, r is not None)
@@ -300,14 +301,15 @@ class ConvLowering(Lowering):
     def pick(self, op: Conv, inputs: Sequence[Tensor | None], costs: dict[str, float],
              lanes: int) -> tuple[str, Params]:
         """The algorithm to take and its parameters."""
-        assert inputs[0] is not None and inputs[1] is not None
+        x, w = inputs[0], inputs[1]
+        assert x is not None and w is not None
         name = min(costs, key=costs.__getitem__)
-        return name, ALGORITHMS[name].params(conv_shape(op, _assumed(inputs[0].type.shape), inputs[1].shape), lanes)
+        return name, ALGORITHMS[name].params(conv_shape(op, assumed_shape(x.type.shape), w.shape), lanes)
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
         x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None and w.value is not None
-        shape, algorithm = conv_shape(op, _assumed(x.type.shape), w.shape), _algorithm(choice)
+        shape, algorithm = conv_shape(op, assumed_shape(x.type.shape), w.shape), _algorithm(choice)
         params = dict(choice.params)
         if index == 1:
             return algorithm.pack(shape, w.value, params, lanes)

@@ -1,0 +1,92 @@
+"""What was chosen for each convolution of a plan, from what, and how exact it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ....ops.conv import Conv
+from ....plan import REFERENCE, Plan
+from ..lower.conv import ConvLowering
+from .findings import Findings
+from .measure import Candidate, candidates_for, convolution
+from .tune import is_cold, native_convolutions
+
+__all__ = ["Alternative", "ConvChoice", "explain"]
+
+# Bounds on the error in units of u = 2^-24: of a sum in any order, relative to the sum of |x| |w|; of F(m,3), relative
+# to the largest |x| of a tile times the sum of |w|.
+SUM_BOUND, WINOGRAD_BOUNDS = 16, {2: 8, 4: 32, 6: 64}
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """`estimate`: by the cost model, in units of the chosen one's; `seconds` where it was measured."""
+
+    candidate: str
+    estimate: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class ConvChoice:
+    """One convolution: `estimate` is the cost model's, in millions of vector FMAs; `seconds` where it was measured.
+    `reason` says why it runs on no kernel."""
+
+    name: str
+    shapes: str
+    chosen: str
+    bound: str
+    estimate: float
+    seconds: float | None
+    alternatives: tuple[Alternative, ...] = ()
+    reason: str = ""
+
+
+def explain(plan: Plan, accuracy: str, findings: Findings) -> list[ConvChoice]:
+    """A ConvChoice for each convolution of the plan, in order. Of each other algorithm the best candidate is named:
+    by the times measured, where there are some, otherwise by the estimate."""
+    cold = is_cold(plan.weight_bytes)
+    found = []
+    natives = iter(native_convolutions(plan))
+    for step in plan.steps:
+        if not isinstance(step.op, Conv):
+            continue
+        shapes = " ".join("x".join(map(str, plan.buffers[n].type.shape)) for n in (*step.inputs[:2], *step.outputs)
+                          if n is not None)
+        if step.kernel == REFERENCE:
+            found.append(ConvChoice(step.name, shapes, REFERENCE, "", 0.0, None, (), step.reason))
+            continue
+        op, inputs = next(natives)
+        measured = findings.of(convolution(op, inputs, cold))
+        candidates = candidates_for(op, inputs, plan.lanes, accuracy)
+        name = _name(step.kernel, step.params)
+        chosen = str(Candidate(name, step.params, 0.0))
+        estimates = ConvLowering(accuracy).costs(op, inputs, plan.lanes)
+        found.append(ConvChoice(
+            step.name, shapes, chosen, _bound(step.params), estimates[name] / 1e6, measured.get(chosen),
+            _alternatives(candidates, estimates, measured, name)))
+    return found
+
+
+def _alternatives(candidates: list[Candidate], estimates: Mapping[str, float], measured: Mapping[str, float],
+                  chosen: str) -> tuple[Alternative, ...]:
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        held = best.setdefault(candidate.name, candidate)
+        if measured.get(str(candidate), 1e9) < measured.get(str(held), 1e9):
+            best[candidate.name] = candidate
+    # Those whose estimate is hopeless have no candidate.
+    texts = {name: str(best[name]) if name in best else name for name in estimates if name != chosen}
+    found = [Alternative(text, estimates[name] / estimates[chosen], measured.get(text)) for name, text in texts.items()]
+    return tuple(sorted(found, key=lambda a: (a.seconds is None, a.seconds, a.estimate)))
+
+
+def _name(kernel: str, params: Mapping[str, int | str]) -> str:
+    """The algorithm's name in ALGORITHMS."""
+    return f"{kernel}/{params['m']}" if "m" in params else kernel
+
+
+def _bound(params: Mapping[str, int | str]) -> str:
+    m = params.get("m")
+    return f"{WINOGRAD_BOUNDS[m]} u max|x| sum|w|" if isinstance(m, int) else f"{SUM_BOUND} u sum|x||w|"
