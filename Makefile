@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench golden clean
+.PHONY: help demo test check bench zoo golden clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +22,9 @@ check: $(VENV)/check.stamp  ## lint and type-check
 
 bench: $(VENV)/bench.stamp  ## measure against ONNX Runtime, OpenVINO and ncnn; ARGS="--quick", "--batch 1 8 32", ...
 	$(PY) benchmarks/networks.py $(ARGS)
+
+zoo: $(VENV)/test.stamp  ## run every network of the zoo at full size and compare it with ONNX Runtime
+	$(PY) benchmarks/zoo.py
 
 golden: $(VENV)/test.stamp  ## write the expected whole-pipeline outputs of tests/golden anew
 	$(PY) -m pytest tests/golden --update-golden
