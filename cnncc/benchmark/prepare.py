@@ -49,7 +49,7 @@ def _sized_graph(onnx: Path, inputs: Sequence[Array]) -> Graph:
 def _compile(onnx: Path, path: Path, inputs: Sequence[Array], tune: bool, threads: int | None) -> Path:
     from ..compiler import compile
 
-    compile(_sized_graph(onnx, inputs)).save(path)
+    compile(_sized_graph(onnx, inputs), tune=tune, threads=threads).save(path)
     return path
 
 
