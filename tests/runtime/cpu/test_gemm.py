@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from harness import UNIT, run
 
+import cnncc
+from cnncc.ir import parse_graph
+from cnncc.ops import OPS
 from cnncc.runtime.cpu.kernels import gemm
 from cnncc.runtime.cpu.kernels.gemm import GemmShape
 
@@ -63,3 +66,25 @@ def test_nothing_to_sum() -> None:
     c = np.arange(3, dtype=np.float32)
     run(gemm.launch(GemmShape(2, 3, 0, (0, 1), (3, 1), (0, 1)), 16), {"a": y[:0], "b": y[:0], "c": c, "y": y})
     np.testing.assert_array_equal(y, [c, c])
+
+
+@pytest.mark.parametrize("m", [1, 3, 40])
+@pytest.mark.parametrize("transposed", [0, 1])
+def test_small_constant_weights_are_packed_large_ones_are_not(m: int, transposed: int) -> None:
+    rng = np.random.default_rng(m)
+    for k, n, packed in ((50, 33, True), (400, 120, True), (700, 400, False)):
+        w = rng.standard_normal((n, k) if transposed else (k, n)).astype(np.float32)
+        c = rng.standard_normal(n).astype(np.float32)
+        text = f"""graph @net(%x: f32[{m},{k}]) {{
+          %w = const @w : f32[{w.shape[0]},{w.shape[1]}]
+          %c = const @c : f32[{n}]
+          %0 = Gemm(%x, %w, %c) {{transB={transposed}}} : f32[{m},{n}]
+          return %0
+        }}"""
+        plan = cnncc.compile(parse_graph(text, OPS, {"w": w, "c": c}))
+        assert ("packed" in plan.steps[-1].params) is packed
+        x = rng.standard_normal((m, k)).astype(np.float32)
+        [y] = cnncc.InferenceSession(plan, threads=2).run(None, {"x": x})
+        b = (w.T if transposed else w).astype(np.float64)
+        bound = 16 * UNIT * (abs(x) @ abs(b) + abs(c))
+        assert np.all(abs(y - (x @ b + c)) <= bound)

@@ -28,9 +28,9 @@ DIMS = (
 )  # fmt: skip
 # (rows of A, vectors of B) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes)
 ROWS_TILES = {
-    16: ((1, 12), (2, 8), (4, 6), (6, 4), (8, 3), (12, 2), (12, 1)),
-    8: ((1, 8), (2, 6), (4, 3), (6, 2), (10, 1)),
-    4: ((1, 12), (2, 8), (4, 6), (6, 4), (8, 3), (12, 2), (12, 1)),
+    16: ((1, 1), (1, 6), (1, 8), (1, 12), (2, 8), (4, 6), (6, 4), (8, 3), (12, 2), (12, 1)),
+    8: ((1, 1), (1, 6), (1, 8), (2, 6), (4, 3), (6, 2), (10, 1)),
+    4: ((1, 1), (1, 6), (1, 8), (1, 12), (2, 8), (4, 6), (6, 4), (8, 3), (12, 2), (12, 1)),
 }
 # (rows of A, rows of B)
 DOTS_TILES = {16: ((1, 8), (2, 6), (4, 4), (6, 4)), 8: ((1, 8), (2, 4), (4, 3)), 4: ((1, 8), (2, 6), (4, 4), (6, 4))}
@@ -61,16 +61,20 @@ def choose_form(shape: GemmShape) -> str | None:
     return "dots" if (shape.b[0] == 1 or shape.k == 1) and (shape.a[1] == 1 or shape.k == 1) else None
 
 
-def choose_tile(form: str, m: int, n: int, lanes: int) -> tuple[int, int]:
-    """(rows of A, vectors or rows of B) with the least padded work, loads counted beside multiplications."""
+def choose_tile(form: str, m: int, n: int, lanes: int, vectors: int | None = None) -> tuple[int, int]:
+    """(rows of A, vectors or rows of B) with the least padded work, loads counted beside multiplications.
+
+    ``vectors`` are given where B is packed.
+    """
     each = lanes if form == "rows" else 1
 
     def cost(tile: tuple[int, int]) -> float:
-        rows, vectors = tile
-        padded = ceil_div(max(m, 1), rows) * rows * ceil_div(max(n, 1), vectors * each) * vectors
-        return padded * (1 + 0.5 * (1 / rows + 1 / vectors))
+        rows, width = tile
+        padded = ceil_div(max(m, 1), rows) * rows * ceil_div(max(n, 1), width * each) * width
+        return padded * (1 + 0.5 * (1 / rows + 1 / width))
 
-    return min((ROWS_TILES if form == "rows" else DOTS_TILES)[lanes], key=cost)
+    tiles = (ROWS_TILES if form == "rows" else DOTS_TILES)[lanes]
+    return min((t for t in tiles if vectors in (None, t[1])), key=cost)
 
 
 def launch(
@@ -91,7 +95,7 @@ def launch(
     chunks = ceil_div(shape.m, chunk_rows)
     b_row, b_panel = _b_steps(shape, form, columns, packed)
     add = 0 if shape.c is None else 1 if shape.c[1] == 1 or shape.n == 1 else 2
-    if add == 2 and shape.c[1] != 0:
+    if shape.c is not None and add == 2 and shape.c[1] != 0:
         raise ValueError(f"{shape}: C is neither contiguous nor constant along n")
     dims = (
         shape.m, shape.n, shape.k, 4 * shape.a[0], 4 * shape.a[1], b_row, b_panel, int(form == "rows" and not packed),

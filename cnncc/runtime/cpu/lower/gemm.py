@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from ....errors import PlanInvalid
 from ....ir import DType, TensorType
@@ -17,6 +20,8 @@ from .activation import epilogue
 
 __all__ = ["GemmLowering", "MatMulLowering"]
 
+Array = np.ndarray[Any, Any]
+
 
 class _Product(Lowering):
     input_words = ("a", "b", "c")
@@ -27,6 +32,9 @@ class _Product(Lowering):
 
     def scales(self, op: Any) -> tuple[float, float]:
         return 1.0, 1.0
+
+    def packed(self, choice: Choice, lanes: int) -> int | None:
+        return None
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
@@ -44,11 +52,39 @@ class _Product(Lowering):
             raise PlanInvalid("gemm has no form for these operands")
         alpha, beta = self.scales(op)
         kind, p, q = epilogue(getattr(op, "activation", None))
-        return gemm.launch(shape, lanes, activation=kind, p=p, q=q, alpha=alpha, beta=beta)
+        vectors = self.packed(choice, lanes)
+        if vectors is None:
+            return gemm.launch(shape, lanes, activation=kind, p=p, q=q, alpha=alpha, beta=beta)
+        tile = gemm.choose_tile("rows", shape.m, shape.n, lanes, vectors)
+        return gemm.launch(shape, lanes, "rows", tile, True, kind, p, q, alpha, beta)
 
 
 class GemmLowering(_Product):
-    """alpha * A' B' + beta * C."""
+    """alpha * A' B' + beta * C. A small constant B is packed; a large one is read as fast as it lies in the file."""
+
+    PACK_BYTES = 1 << 20
+
+    def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
+               lanes: int) -> Choice | Refusal:
+        choice, b = super().choose(op, inputs, outputs, lanes), inputs[1]
+        assert b is not None
+        if isinstance(choice, Refusal) or not b.constant or b.value is None or b.value.nbytes > self.PACK_BYTES:
+            return choice
+        m, n = (d if isinstance(d, int) else 1 for d in outputs[0].shape)
+        return replace(choice, params={"packed": gemm.choose_tile("rows", m, n, lanes)[1]})
+
+    def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
+        plain = super().pack(op, choice, inputs, index, lanes)
+        if index != 1 or "packed" not in choice.params:
+            return plain
+        return gemm.pack_weights(plain.T if op.transB else plain, lanes, self.packed(choice, lanes) or 0)
+
+    def packed(self, choice: Choice, lanes: int) -> int | None:
+        """The vectors of a packed panel, None where B lies as it comes."""
+        vectors = choice.params.get("packed")
+        if vectors is not None and vectors not in {tile[1] for tile in gemm.ROWS_TILES[lanes]}:
+            raise PlanInvalid(f"gemm has no panels of {vectors!r} vectors")
+        return vectors
 
     def scales(self, op: Any) -> tuple[float, float]:
         return op.alpha, op.beta
