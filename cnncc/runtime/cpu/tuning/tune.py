@@ -78,10 +78,10 @@ def _warm(trials: Sequence[Trial], tell: Event) -> None:
 
 def native_convolutions(plan: Plan) -> Iterator[tuple[Conv, list[Tensor | None]]]:
     """The convolutions that run on kernels, with their inputs as the lowering saw them: before they were reordered."""
-    sources = {s.outputs[0]: s.inputs[0] for s in plan.steps if s.kernel == REORDER}
+    sources = {s.outputs[0]: n for s in plan.steps if s.kernel == REORDER and (n := s.inputs[0]) is not None}
     for step in plan.steps:
         if isinstance(step.op, Conv) and step.kernel != REFERENCE:
-            yield step.op, [None if n is None else _tensor(plan, sources.get(n) or n) for n in step.inputs]
+            yield step.op, [None if n is None else _tensor(plan, sources.get(n, n)) for n in step.inputs]
 
 
 def _tensor(plan: Plan, number: int) -> Tensor:
