@@ -24,7 +24,7 @@ ALLOWED = {
     "storage": {"errors", "memory", "plan"},
     "runtime": {"costs", "errors", "ir", "ops", "plan", "profile", "storage"},
 }
-HEAVY = ("numba", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
+HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
 
 
 def imported_parts(path: Path) -> set[str]:

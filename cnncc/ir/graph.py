@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from ..errors import GraphError, OpError
 from .op import KNOWN_LIMIT, Op, Operand, known_outputs
 from .types import DType, TensorType
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["Graph", "Node", "Use", "Value"]
 
@@ -253,6 +255,8 @@ class Graph:
 
     def sort(self) -> None:
         """Restores topological order, keeping the present order where it is free; raises GraphError on a cycle."""
+        import networkx as nx
+
         rank = {node: i for i, node in enumerate(self.walk())}
         try:
             order = list(nx.lexicographical_topological_sort(self.to_networkx(), key=rank.__getitem__))
@@ -277,6 +281,8 @@ class Graph:
 
     def to_networkx(self) -> nx.DiGraph:
         """Nodes as vertices (attributes op_type, label), an edge for every value passed (attribute value)."""
+        import networkx as nx
+
         g = nx.DiGraph(name=self.name)
         for node in self.walk():
             g.add_node(node, op_type=node.op.op_type, label=node.output.name if node.outputs else node.name)
