@@ -28,6 +28,7 @@ __all__ = ["OURS", "Case", "Comparison", "Effort", "Failed", "Timing", "Worker",
 Array = np.ndarray[Any, Any]
 
 OURS = "cnncc"
+MOST_RUNS = 5000  # in a turn
 TOLERANCE = 1e-3  # of the largest output: more is another network, not another rounding
 # What would give one engine other threads than the others.
 STRIPPED = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_", "NUMBA_NUM_THREADS", "CNNCC_NUM_THREADS")
@@ -212,10 +213,14 @@ def compare(case: Case, engines: Sequence[str], threads: int, effort: Effort | N
         times: dict[str, list[float]] = {engine: [] for engine in workers}
         for turn in range(effort.rounds):
             tell(f"{case.name}: measuring with {threads} thread{'s' * (threads > 1)}", turn, effort.rounds)
-            for engine, worker in workers.items():
+            for engine, worker in list(workers.items()):
                 time.sleep(effort.pause)
                 share = effort.seconds / effort.rounds
-                times[engine] += worker.ask("measure", seconds=share, least=effort.least, most=5000)["times"]
+                try:
+                    times[engine] += worker.ask("measure", seconds=share, least=effort.least, most=MOST_RUNS)["times"]
+                except Failed as failed:
+                    left_out[engine] = str(failed)
+                    del workers[engine]
     timings = {engine: _timing(engine, sorted(times[engine]), found[engine]["load"], errors[engine])
                for engine in workers}
     return Comparison(case.name, case.batch, threads, timings, left_out)

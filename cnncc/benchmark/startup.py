@@ -67,16 +67,28 @@ def measure_startup(case: Case, engines: Sequence[str], threads: int, repeats: i
                     left_out[engine] = str(failed)
                     del first[engine]
         for engine, times in first.items():
-            with closing(Worker(cpus_for(threads))) as worker:
-                loads = [worker.ask("load", engine=engine, model=str(case.models[engine]), inputs=inputs,
-                                    threads=threads)["load"] for _ in range(repeats)]
-            with closing(Worker(cpus_for(threads))) as worker:
-                worker.ask("load", engine=engine, model=str(case.models[engine]), inputs=inputs, threads=threads)
-                peak = worker.ask("memory")["peak"]
+            try:
+                loads, peak = _load_and_peak(case, engine, inputs, threads, repeats)
+            except Failed as failed:
+                left_out[engine] = str(failed)
+                continue
             # The first process finds files and caches cold.
             found.append(Startup(case.name, engine, statistics.median(times[1:] or times),
                                  statistics.median(loads[1:] or loads), peak))
     return found, left_out
+
+
+def _load_and_peak(case: Case, engine: str, inputs: str, threads: int, repeats: int) -> tuple[list[float], int]:
+    def load(worker: Worker) -> float:
+        seconds: float = worker.ask("load", engine=engine, model=str(case.models[engine]), inputs=inputs,
+                                    threads=threads)["load"]
+        return seconds
+
+    with closing(Worker(cpus_for(threads))) as worker:
+        loads = [load(worker) for _ in range(repeats)]
+    with closing(Worker(cpus_for(threads))) as worker:
+        load(worker)
+        return loads, worker.ask("memory")["peak"]
 
 
 def _first_result(case: Case, engine: str, inputs: str, threads: int) -> float:
