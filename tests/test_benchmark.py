@@ -4,6 +4,8 @@ judged."""
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cnncc.benchmark.ncnn_net import write_ncnn
 from cnncc.benchmark.prepare import graph_of_plan, prepare, random_inputs
 from cnncc.benchmark.report import comparison_table, left_out_lines, markdown, write_results
 from cnncc.benchmark.startup import measure_startup, startup_table
+from cnncc.cli import bench
 from cnncc.errors import InputError, UnsupportedError
 from cnncc.frontends.onnx import export_model
 from cnncc.ir import evaluate
@@ -163,8 +166,41 @@ def test_peers_compute_the_same_network(engine: str, tmp_path: Path) -> None:
 
 
 def test_what_ncnn_has_no_layer_for_is_listed(tmp_path: Path) -> None:
-    text = "network odd:\n  input x: f32[1,3,8,8]\n  y = conv 4 3x3 -> lrn size 5 -> gelu\n  output z = y -> avgpool 3x3 pad 1"
+    text = ("network odd:\n  input x: f32[1,3,8,8]\n  y = conv 4 3x3 -> lrn size 5 -> gelu\n"
+            "  output z = y -> avgpool 3x3 pad 1")
     with pytest.raises(UnsupportedError) as caught:
         write_ncnn(cnncc.network(text), tmp_path / "odd.param")
     assert len(caught.value.problems) == 3 and "average pool with padding" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- the verb -------------------------------------------------------------------------------------------------------
+
+
+def run_bench(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    plan = tmp_path / "lenet.plan"
+    cnncc.compile(LENET).save(plan)
+    command = [str(Path(sys.executable).with_name("cnncc")), "bench", str(plan), *arguments]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+
+def test_bench_runs_the_network_of_the_plan_in_the_peer(tmp_path: Path) -> None:
+    done = run_bench(tmp_path, "--vs", "onnxruntime", "--seconds", "0.02", "-n", "2", "-t", "1", "--shape", "N=3",
+                     "--json")
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads(done.stdout)
+    assert found["batch"] == 3 and found["threads"] == 1 and list(found["engines"]) == ["cnncc", "onnxruntime"]
+    assert found["engines"]["cnncc"]["error"] < 1e-5
+
+
+def test_bench_names_unknown_and_missing_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="cannot be compared with 'tvm'"):
+        bench.chosen_peers(["onnxruntime", "tvm"])
+    monkeypatch.setattr("cnncc.benchmark.worker.installed_version", lambda engine: None)
+    with pytest.raises(InputError, match="ncnn is not installed: pip install"):
+        bench.chosen_peers(["ncnn"])
+
+
+def test_several_peers_may_follow_one_option(tmp_path: Path) -> None:
+    done = run_bench(tmp_path, "--vs", "onnxruntime", "tvm")
+    assert done.returncode == 2 and "cannot be compared with 'tvm'" in done.stderr

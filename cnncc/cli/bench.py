@@ -30,7 +30,7 @@ def bench(
         inputs: Inputs = None,
         shapes: Shapes = None,
         threads: Annotated[list[int] | None, typer.Option(
-            "--threads", "-t", min=1, help="Threads of each runtime; repeat it. By default as for other verbs.")] = None,
+            "--threads", "-t", min=1, help="Threads of each runtime; repeat it. By default as for `run`.")] = None,
         seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="Time for each runtime.")] = 4.0,
         runs: Annotated[int, typer.Option("--runs", "-n", min=1, help="Turns in which this time is taken.")] = 10,
         as_json: Json = False,
@@ -53,7 +53,7 @@ def bench(
     from .plans import input_types, open_plan, sizes_of, warm
     from .shapes import parse_sizes
 
-    engines = [OURS, *_peers([*(vs or []), *(more or [])] or ["onnxruntime"])]
+    engines = [OURS, *chosen_peers([*(vs or []), *(more or [])] or ["onnxruntime"])]
     with Reporter(quiet) as reporter, tempfile.TemporaryDirectory(prefix="cnncc-bench-") as folder:
         loaded = open_plan(plan, reporter)
         types = input_types(loaded)
@@ -74,7 +74,8 @@ def bench(
         print_line(line)
 
 
-def _peers(names: Sequence[str]) -> list[str]:
+def chosen_peers(names: Sequence[str]) -> list[str]:
+    """The peers, each once. Raises InputError where one is unknown or not installed."""
     from ..benchmark.compare import OURS
     from ..benchmark.worker import ENGINES, installed_version
     from ..errors import InputError

@@ -34,7 +34,7 @@ def held_back() -> tuple[np.ndarray, np.ndarray]:
 def test_help_names_every_verb_and_each_verb_explains_itself(shell: Cli, cli: Cli) -> None:
     result = shell("--help")
     assert result.code == 0 and shell().out == result.out
-    for verb in ("compile", "run", "verify", "inspect", "profile", "opt", "cache", "version"):
+    for verb in ("compile", "run", "verify", "inspect", "profile", "bench", "opt", "cache", "version"):
         assert f" {verb} " in result.out
         explained = cli(verb, "--help")
         assert explained.code == 0 and f"cnncc {verb}" in explained.out
