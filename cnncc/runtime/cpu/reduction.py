@@ -10,8 +10,6 @@ from cnncc.runtime.cpu import emit, vmath
 from cnncc.runtime.cpu.elements import is_float, limits
 from cnncc.runtime.cpu.simd import F32
 
-KINDS = ("sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "lp")
-
 
 @dataclass(frozen=True)
 class Reduction:
@@ -25,7 +23,8 @@ class Reduction:
 
 
 def build_reduction(kind: str, dtype: str, p: int = 1) -> Reduction:
-    """Maxima and minima propagate NaN. ``p`` is the order of the norm ``lp``."""
+    """The reduction called sum, mean, max, min, prod, l1, l2, sum_square, log_sum or lp (whose order is ``p``). Maxima
+    and minima propagate NaN."""
     real = is_float(dtype)
     add = (lambda b, x, y: b.fadd(x, y)) if real else (lambda b, x, y: b.add(x, y))
     multiply = (lambda b, x, y: b.fmul(x, y)) if real else (lambda b, x, y: b.mul(x, y))

@@ -11,7 +11,6 @@ from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
 OPERANDS = ("x", "value", "y")
 OUTER = 5
-MODES = ("constant", "edge", "reflect", "wrap")
 DIMS = (
     "rows", "task_rows", "length", "kept", "begin", "x_offset", "zero", *(f"size_{d}" for d in range(1, OUTER)),
     *(f"kept_{d}" for d in range(OUTER)), *(f"begin_{d}" for d in range(OUTER)), *(f"step_{d}" for d in range(OUTER)),
@@ -55,10 +54,11 @@ def supports(axes: Sequence[PadAxis], mode: str) -> bool:
 
 
 def launch(
-    axes: Sequence[PadAxis], mode: str, size: int, lanes: int, x_offset: int = 0, has_value: bool = False
+    axes: Sequence[PadAxis], mode: str, size: int, lanes: int, x_offset: int = 0, has_value: bool = False, unit: int = 1
 ) -> Launch:
-    """The step for elements of ``size`` bytes, the last axis being contiguous; ``x_offset`` elements of the input come
-    before the first one that is kept. The constant is zero unless there is a ``value``."""
+    """The step for elements of ``unit`` numbers of ``size`` bytes each, the last axis being contiguous; ``x_offset``
+    elements of the input come before the first one that is kept. The constant is zero unless there is a ``value``.
+    """
     merged = merge(axes, mode)
     if len(merged) > OUTER + 1:
         raise ValueError(f"padding of {len(merged)} axes")
@@ -67,30 +67,32 @@ def launch(
     rows = 1
     for axis in merged:
         rows *= axis.size
-    task_rows = max(1, TASK_BYTES // max(1, inner.size * size))
+    item = size * unit
+    task_rows = max(1, TASK_BYTES // max(1, inner.size * item))
     dims = (
-        rows, task_rows, inner.size, inner.kept, inner.begin, x_offset * size, 0, *(a.size for a in outer[1:]),
-        *(a.kept for a in outer), *(a.begin for a in outer), *(a.step * size for a in outer),
+        rows, task_rows, inner.size, inner.kept, inner.begin, x_offset * item, 0, *(a.size for a in outer[1:]),
+        *(a.kept for a in outer), *(a.begin for a in outer), *(a.step * item for a in outer),
     )  # fmt: skip
     kept = [*merged, inner]
-    nothing = any(a.kept == 0 for a in kept)
     last = x_offset + sum((a.kept - 1) * a.step for a in kept)
-    reads = {"x": (0, 0) if nothing else (x_offset * size, (last + 1) * size)}
+    reads = {} if any(a.kept == 0 for a in kept) else {"x": (x_offset * item, (last + 1) * item)}
     if has_value:
         reads["value"] = (0, size)
     return Launch(
-        KERNEL, make_params(mode=mode, size=size, lanes=lanes), dims, ceil_div(rows, task_rows) if inner.size else 0,
-        reads=reads, writes={"y": (0, rows * inner.size * size)},
+        KERNEL, make_params(mode=mode, size=size, unit=unit, lanes=lanes), dims,
+        ceil_div(rows, task_rows) if inner.size else 0, reads=reads, writes={"y": (0, rows * inner.size * item)},
     )  # fmt: skip
 
 
-def _emit_row(mode: str, size: int, lanes: int):
+def _emit_row(mode: str, size: int, unit: int, lanes: int):
     """The intrinsic (args, row)."""
+    from llvmlite import ir
+
     from cnncc.runtime.cpu import emit
     from cnncc.runtime.cpu.simd import I64
 
     zero_word = 8 * (len(OPERANDS) + DIMS.index("zero"))
-    kind = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}[size]
+    kind, item = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}[size], size * unit
 
     def mapped(b, i, kept):
         """The input element that output element i (counted from the first kept one) stands for."""
@@ -118,7 +120,7 @@ def _emit_row(mode: str, size: int, lanes: int):
 
             def some(i, _):
                 mask = emit.first_lanes(b, b.sub(last, i), lanes)
-                emit.store(b, b.add(y, b.mul(i, I64(size))), value, kind, lanes, mask)
+                emit.store(b, b.add(y, b.mul(i, I64(item))), value, kind, lanes, mask)
                 return []
 
             emit.loop(b, first, last, lanes, [], some)
@@ -128,14 +130,15 @@ def _emit_row(mode: str, size: int, lanes: int):
 
             def one(o, _):
                 i = mapped(b, b.sub(o, begin), kept)
-                value = emit.load(b, b.add(x, b.mul(i, I64(size))), kind, 1)
-                emit.store(b, b.add(y, b.mul(o, I64(size))), value, kind, 1)
+                value = emit.load(b, b.add(x, b.mul(i, I64(item))), kind, unit)
+                emit.store(b, b.add(y, b.mul(o, I64(item))), value, kind, unit)
                 return []
 
             emit.loop(b, first, last, 1, [], one)
 
         length, kept, begin = word("length"), word("kept"), word("begin")
-        y = b.add(word("y"), b.mul(b.mul(row, length), I64(size)))
+        y = b.add(word("y"), b.mul(b.mul(row, length), I64(item)))
+        first = b.add(y, b.mul(begin, I64(item)))
         x, outside = b.add(word("x"), word("x_offset")), None
         index = emit.unravel(b, row, [word(f"size_{d}") for d in range(1, OUTER)])
         for d, o in enumerate(index):
@@ -147,11 +150,30 @@ def _emit_row(mode: str, size: int, lanes: int):
                 i = mapped(b, i, word(f"kept_{d}"))
             x = b.add(x, b.mul(i, word(f"step_{d}")))
 
+        def repeat():
+            """What is there from ``begin`` on is doubled until the row is full."""
+
+            def double(_, found):
+                done = found[0]
+                left = b.sub(b.sub(length, begin), done)
+                count = b.select(b.icmp_signed("<", done, left), done, left)
+                target = b.add(first, b.mul(done, I64(item)))
+                emit.copy_bytes(b, target, first, b.mul(count, I64(item)), lanes)
+                return [b.add(done, count)]
+
+            # The number of steps is that of the bits in which length and kept differ, at most.
+            ratio = b.udiv(b.sub(b.sub(length, begin), I64(1)), kept)
+            steps = b.sub(I64(64), emit.call(b, "ctlz", ratio, ir.Constant(ir.IntType(1), 0)))
+            emit.loop(b, I64(0), steps, 1, [kept], double)
+
         def inside():
             edge, behind = fill if mode == "constant" else border, b.add(begin, kept)
             edge(I64(0), begin)
-            emit.copy_bytes(b, b.add(y, b.mul(begin, I64(size))), x, b.mul(kept, I64(size)), lanes)
-            edge(behind, length)
+            emit.copy_bytes(b, first, x, b.mul(kept, I64(item)), lanes)
+            if mode == "wrap":
+                repeat()
+            else:
+                edge(behind, length)
 
         if outside is None:
             inside()
@@ -165,11 +187,11 @@ def _emit_row(mode: str, size: int, lanes: int):
     return emit.emitted("padded_row", 2, code)
 
 
-def build(mode: str, size: int, lanes: int):
+def build(mode: str, size: int, unit: int, lanes: int):
     from cnncc.runtime.cpu.emit import smaller
     from cnncc.runtime.cpu.memory_access import load_i64
 
-    padded_row = _emit_row(mode, size, lanes)
+    padded_row = _emit_row(mode, size, unit, lanes)
     first = 8 * len(OPERANDS)
 
     def pad(args, begin, end):

@@ -17,7 +17,6 @@ DIMS = (
     "dilation_d", "dilation_h", "dilation_w", "begin_d", "begin_h", "begin_w", "room_d", "room_h", "room_w",
     "shift_d", "shift_h", "shift_w", "rows", "pieces",
 )  # fmt: skip
-KINDS = ("max", "mean", "lp")
 TASK_BYTES = 32 << 10
 Three = tuple[int, int, int]
 

@@ -11,7 +11,6 @@ from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
 OPERANDS = ("x", "y")
 DIMS = ("axis", "inner", "groups", "units", "task_units")
-KINDS = ("softmax", "log_softmax", "log_sum_exp")
 TASK_ELEMENTS = 4096
 WIDE = 4  # vectors of columns side by side
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ....errors import PlanInvalid
 from ....ir import Op, TensorType
 from ..kernel import Launch, ceil_div
@@ -18,6 +20,7 @@ from .layouts import can_block, expect_layouts
 
 __all__ = ["COPIES"]
 
+Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
 
 
@@ -131,7 +134,7 @@ def _cut_axes(inputs: Inputs) -> list[int]:
     """The axes that a Slice names, negative ones as they are."""
     starts, axes = inputs[1], inputs[3] if len(inputs) > 3 else None
     assert starts is not None
-    return _ints(axes) if axes is not None else list(range(int(str(starts.type.size))))
+    return _ints(axes) if axes is not None else list(range(math.prod(starts.shape)))
 
 
 def _cuts(shape: Sequence[int], inputs: Inputs) -> dict[int, tuple[int, int]]:
@@ -218,16 +221,37 @@ class _Pad(Lowering):
         widths = op.widths(x.type.rank, _ints(pads), None if named is None else _ints(named))
         blocked = y.layout == BLOCKED and widths[1] == (0, 0)
         expect_layouts(op, [x, y], [BLOCKED if blocked else PLAIN] * 2)
-        shape = list(x.shape)
+        shape, unit = list(x.shape), 1
         if blocked:
-            shape = [shape[0], ceil_div(shape[1], lanes), *shape[2:], lanes]
-            widths = [*widths, (0, 0)]
+            shape[1] = ceil_div(shape[1], lanes)
+            if op.mode == "constant":  # one number fills all
+                shape, widths = [*shape, lanes], [*widths, (0, 0)]
+            else:
+                unit = lanes
         axes, offset = [], 0
         for size, (begin, end), step in zip(shape, widths, contiguous(shape), strict=True):
             kept = size + min(begin, 0) + min(end, 0)
             axes.append(PadAxis(size + begin + end, kept, max(begin, 0), step))
             offset += max(-begin, 0) * step
-        return pad.launch(axes, op.mode, x.type.dtype.itemsize, lanes, offset, value is not None)
+        return pad.launch(axes, op.mode, x.type.dtype.itemsize, lanes, offset, value is not None, unit)
+
+
+class _ConstantOfShape(Lowering):
+    """Padding around nothing."""
+
+    input_words = (None,)
+
+    def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        return Choice(pad.KERNEL.name, inputs=(PLAIN,))
+
+    def extra(self, op: Any, choice: Choice, inputs: Inputs, lanes: int) -> dict[str, Array]:
+        return {"value": np.array([op.value], op.dtype.numpy)}
+
+    def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        y = outputs[0]
+        expect_layouts(op, [y], [PLAIN])
+        count = math.prod(y.shape)
+        return pad.launch([PadAxis(count, 0, count, 1)], "constant", y.type.dtype.itemsize, lanes, has_value=True)
 
 
 class _Tile(Lowering):
@@ -250,6 +274,7 @@ class _Tile(Lowering):
 
 
 COPIES: dict[str, Lowering] = {
+    "ConstantOfShape": _ConstantOfShape(),
     "DepthToSpace": _DepthToSpace(),
     "Dropout": _Alias(),
     "Expand": _Expand(),
