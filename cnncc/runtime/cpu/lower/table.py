@@ -11,8 +11,8 @@ from .gemm import GemmLowering, MatMulLowering
 from .join import JOINS
 from .normalize import NORMALIZATIONS
 from .pool import POOLS
-from .resize import ResizeLowering
 from .reduce import REDUCTIONS
+from .resize import ResizeLowering
 
 __all__ = ["LOWERINGS"]
 
