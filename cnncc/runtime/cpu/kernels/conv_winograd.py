@@ -141,31 +141,25 @@ def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual
     TILES_H, TILES_W, BLOCK, OC_PARTS = (word[k] for k in ("tiles_h", "tiles_w", "block", "oc_parts"))
     IMAGES, A, B = word["images"], word["a"], word["b"]
 
-    @register_jitable
-    def line(values_at, step):
-        """The 1-D transform of the n vectors at ``values_at``, ``step`` bytes apart."""
-        if m == 4:
-            return forward(
-                load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
-                load(values_at + 3 * step, lanes), load(values_at + 4 * step, lanes), load(values_at + 5 * step, lanes),
-            )  # fmt: skip
-        return forward(
-            load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
-            load(values_at + 3 * step, lanes),
-        )  # fmt: skip
+    def over_line(transform):
+        """``transform`` of the n vectors at an address, ``step`` bytes apart."""
 
-    @register_jitable
-    def back(values_at, step):
-        """The 1-D inverse transform: m vectors from the n at ``values_at``."""
-        if m == 4:
-            return backward(
+        @register_jitable
+        def apply(values_at, step):
+            if m == 4:
+                return transform(
+                    load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
+                    load(values_at + 3 * step, lanes), load(values_at + 4 * step, lanes),
+                    load(values_at + 5 * step, lanes),
+                )  # fmt: skip
+            return transform(
                 load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
-                load(values_at + 3 * step, lanes), load(values_at + 4 * step, lanes), load(values_at + 5 * step, lanes),
+                load(values_at + 3 * step, lanes),
             )  # fmt: skip
-        return backward(
-            load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
-            load(values_at + 3 * step, lanes),
-        )  # fmt: skip
+
+        return apply
+
+    line, back = over_line(forward), over_line(backward)
 
     @register_jitable
     def spread(values, target, step):
