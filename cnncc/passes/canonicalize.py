@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..ir import Graph, Node, Op, Value
 from ..ops import OPS
-from ..ops.gemm import Gemm
+from ..ops.gemm import Gemm, MatMul
 from ..ops.pool import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool, Pool
 from ..ops.shape import Squeeze
 from .matching import known_ints
@@ -50,8 +50,10 @@ def _add(node: Node) -> Op | None:
 
 
 def _gemm(node: Node) -> Op | None:
-    a, b = _read(node)
-    return Gemm() if a.type.rank == b.type.rank == 2 and b.is_constant and a.type.dtype.is_float else None
+    a, b = node.inputs[:2]
+    assert a is not None and b is not None and isinstance(node.op, MatMul)
+    matrices = a.type.rank == b.type.rank == 2 and b.is_constant and a.type.dtype.is_float
+    return Gemm(activation=node.op.activation) if matrices else None
 
 
 def _global_pool(node: Node) -> Op | None:

@@ -10,7 +10,8 @@ from ..ir import Activation, Graph, Node, TensorType, Value
 from ..ops.activation import ActivationOp
 
 __all__ = [
-    "activation_of", "channel_vector", "constant_of", "is_private", "known_ints", "renew_constant", "replace_value",
+    "activation_of", "channel_vector", "constant_of", "is_private", "known_ints", "number_of", "operands_of",
+    "renew_constant", "replace_value",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -34,6 +35,21 @@ def known_ints(value: Value | None) -> tuple[int, ...] | None:
     if contents is None or contents.dtype == object:
         return None
     return tuple(int(i) for i in contents.flat)
+
+
+def number_of(value: Value | None) -> float | None:
+    """The one element of a constant, whatever its rank; None for anything else."""
+    contents = constant_of(value)
+    return float(contents.item()) if contents is not None and contents.size == 1 else None
+
+
+def operands_of(value: Value | None, op_type: str) -> tuple[Value, Value] | None:
+    """The operands of the binary operator `op_type` that computes the value; None where another does."""
+    node = None if value is None else value.producer
+    if node is None or node.op.op_type != op_type or len(node.inputs) != 2:
+        return None
+    a, b = node.inputs
+    return None if a is None or b is None else (a, b)
 
 
 def is_private(graph: Graph, value: Value) -> bool:

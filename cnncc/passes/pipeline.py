@@ -8,6 +8,7 @@ from .eliminate_dead_nodes import eliminate_dead_nodes
 from .eliminate_identities import eliminate_identities
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
+from .fold_linear import fold_linear
 from .fold_scale import fold_scale
 from .fold_shape_arithmetic import fold_shape_arithmetic
 from .fuse_activation import fuse_activation
@@ -15,6 +16,7 @@ from .fuse_pad import fuse_pad
 from .fuse_residual import fuse_residual
 from .manager import Pass, Pipeline
 from .recognize_activations import recognize_activations
+from .recognize_normalization import recognize_normalization
 from .resolve_auto_pad import resolve_auto_pad
 from .simplify_reshapes import simplify_reshapes
 
@@ -27,12 +29,14 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     eliminate_identities,
     fold_batch_norm,
     fold_constants,
+    fold_linear,
     fold_scale,
     fold_shape_arithmetic,
     fuse_activation,
     fuse_pad,
     fuse_residual,
     recognize_activations,
+    recognize_normalization,
     resolve_auto_pad,
     simplify_reshapes,
 )}
@@ -59,12 +63,14 @@ _CLEAN: Pipeline = (
 
 # Fusions: several operators in one. Weights first, then what a Conv does to its sum in order: residual, activation.
 _FUSE: Pipeline = (
+    recognize_normalization,
     canonicalize,
     recognize_activations,
     fuse_pad,
     (
         fold_batch_norm,
         fold_scale,
+        fold_linear,
     ),
     fuse_residual,
     fuse_activation,

@@ -87,7 +87,7 @@ class Case:
 
 
 # Operators with operands beyond ONNX's -> the number of ONNX's own.
-ONNX_INPUTS = {"Conv": 3}
+ONNX_INPUTS = {"Conv": 3, "Gemm": 3, "MatMul": 2}
 
 
 def normal(*shape: int, seed: int = 0) -> Array:

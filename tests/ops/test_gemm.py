@@ -53,7 +53,16 @@ def test_fused_activation(kind: str) -> None:
     assert_same(fused, Activation(kind).apply(plain))
 
 
+def test_fused_sums() -> None:
+    relu = Activation("relu")
+    a, b, c, r = normal(2, 4, 5), normal(5, 3), normal(3), normal(2, 4, 3)
+    assert_same(MatMul(activation=relu).reference(a, b, c, r)[0], np.maximum(a @ b + c + r, 0))
+    assert_same(Gemm(beta=2.0, activation=relu).reference(a[0], b, c, r[0])[0], np.maximum(a[0] @ b + 2 * c + r[0], 0))
+
+
 @pytest.mark.parametrize(("op", "operands", "types"), [
+    (MatMul(activation=Activation("relu")), ["f32[N,7,5]", "f32[5,M]", "f32[M]", "f32[N,7,M]"], "f32[N,7,M]"),
+    (Gemm(), ["f32[N,5]", "f32[5,3]", "f32[3]", "f32[N,3]"], "f32[N,3]"),
     (Gemm(), ["f32[N,K]", "f32[K,10]", "f32[10]"], "f32[N,10]"),
     (Gemm(transA=True, transB=True), ["f16[K,N]", "f16[M,K]", "f16[N,1]"], "f16[N,M]"),
     (Gemm(), ["f32[N,C*H]", "f32[512,10]"], "f32[N,10]"),
@@ -80,6 +89,12 @@ def test_infer(op: Op, operands: list[str], types: str) -> None:
      "Gemm: the input is i32[4,5], but must be of type f16 or f32 or f64; insert a Cast"),
     (Gemm, ["f32[4,5]"], "Gemm lacks its input B"),
     (MatMul, ["f32[4,5]", "f32[2,6,3]"], "MatMul: A f32[4,5] has 5 columns, but B f32[2,6,3] has 6 rows"),
+    (MatMul, ["f32[4,5]", "f32[5,3]", "f32[4]"],
+     "MatMul: C f32[4] must hold one number for each column of B f32[5,3]"),
+    (MatMul, ["f32[4,5]", "f32[5,3]", "f32[3]", "f32[3]"], "MatMul: R f32[3] must have the result's type f32[4,3]"),
+    (Gemm, ["f32[4,5]", "f32[5,3]", "f32[3]", "f32[3]"], "Gemm: R f32[3] must have the result's type f32[4,3]"),
+    (lambda: MatMul(activation=Activation("relu")), ["i32[4,5]", "i32[5,3]"],
+     "MatMul: the input is i32[4,5], but must be of type f16 or f32 or f64; insert a Cast"),
     (MatMul, ["f32[2,4,5]", "f32[3,5,4]"], "MatMul: the shapes [2] and [3] do not broadcast"),
     (MatMul, ["f32[]", "f32[5]"], "MatMul: A and B must have an axis, not f32[] and f32[5]"),
     (MatMul, ["f32[4,5]", "i32[5,3]"], "MatMul: all inputs must have one element type, not f32[4,5] and i32[5,3]"),

@@ -62,7 +62,31 @@ def test_blocks_in_a_row():
   %9 = Conv(%2, %w, %b, %2) {pads=[1,1,1,1]} : f32[N,3,4,4] @3"""), tolerance=1e-12)
 
 
+def test_matrix_products():
+    head = """graph @net(%x: f32[N,T,4], %y: f32[N,T,3], %z: f32[N,4]) {
+  %w = const @w : f32[4,3]
+  %v = const @v : f32[3,4]"""
+    check_rewrite(fuse_residual, head + """
+  %0 = MatMul(%x, %w) : f32[N,T,3]
+  %1 = Add(%y, %0) : f32[N,T,3]
+  %2 = Gemm(%z, %w) : f32[N,3]
+  %3 = Gemm(%2, %v) : f32[N,4]
+  %4 = Add(%3, %z) : f32[N,4]
+  return %1, %4
+}""", head + """
+  %1 = MatMul(%x, %w, none, %y) : f32[N,T,3] @0
+  %2 = Gemm(%z, %w) : f32[N,3]
+  %4 = Gemm(%2, %v, none, %z) : f32[N,4] @3
+  return %1, %4
+}""", tolerance=1e-12)
+
+
 STAYS = {
+    "of integers": """graph @net(%x: i32[N,4], %w: i32[4,3], %y: i32[N,3]) {
+  %0 = MatMul(%x, %w) : i32[N,3]
+  %9 = Add(%0, %y) : i32[N,3]
+  return %9
+}""",
     "read twice": net("""
   %0 = Conv(%x, %w, %b) {pads=[1,1,1,1]} : f32[N,3,4,4]
   %1 = Relu(%0) : f32[N,3,4,4]

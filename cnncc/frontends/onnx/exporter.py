@@ -20,6 +20,9 @@ __all__ = ["export_model"]
 _LEAST_OPSET = 22
 _MAX_BYTES = 2**31 - 2**24  # protobuf's limit for a message, less some room for all that is not weights
 
+# Operators whose operands after so many are not ONNX's: they are added to the result.
+_OWN_INPUTS = {"Conv": 3, "Gemm": 3, "MatMul": 2}
+
 # activation -> ONNX operator and the attributes its parameters go to
 _ACTIVATIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "relu": ("Relu", (), {}),
@@ -83,21 +86,20 @@ class _Export:
                                  producer_name="cnncc")
 
     def _add(self, node: Node) -> None:
-        """A node, and after it the Add and the activation that are fused into it."""
+        """A node, and after it the additions and the activation that are fused into it."""
         op, outputs = node.op, [self._names[v] for v in node.outputs]
         inputs = ["" if v is None else self._names[v] for v in node.inputs]
         attributes = op.attributes
         activation = attributes.pop("activation", None)
-        residual = ""
-        if "R?" in op.operands and len(inputs) > op.operands.index("R?"):
-            residual = inputs.pop()
-            while inputs and not inputs[-1]:
-                inputs.pop()
-        steps = bool(residual) + (activation is not None)
+        own = _OWN_INPUTS.get(op.op_type, len(inputs))
+        inputs, added = inputs[:own], [name for name in inputs[own:] if name]
+        while added and inputs and not inputs[-1]:
+            inputs.pop()
+        steps = len(added) + (activation is not None)
         names = [self._fresh(f"{outputs[0]}.{i}") for i in range(steps)] + outputs[:1]
         self._emit(op.op_type, inputs, [names[0], *outputs[1:]], node.name, **_attributes(op.op_type, attributes))
-        if residual:
-            self._emit("Add", [names[0], residual], [names[1]], f"{node.name}.residual")
+        for i, addend in enumerate(added):
+            self._emit("Add", [names[i], addend], [names[i + 1]], f"{node.name}.added")
         if activation is not None:
             self._activate(activation, node.output.type.dtype, names[-2], names[-1], f"{node.name}.activation")
 

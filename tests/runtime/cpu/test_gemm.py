@@ -70,9 +70,9 @@ def test_nothing_to_sum() -> None:
 
 @pytest.mark.parametrize("m", [1, 3, 40])
 @pytest.mark.parametrize("transposed", [0, 1])
-def test_small_constant_weights_are_packed_large_ones_are_not(m: int, transposed: int) -> None:
+def test_small_constant_weights_and_those_for_many_rows_are_packed(m: int, transposed: int) -> None:
     rng = np.random.default_rng(m)
-    for k, n, packed in ((50, 33, True), (400, 120, True), (700, 400, False)):
+    for k, n, packed in ((50, 33, True), (400, 120, True), (700, 400, m == 40)):
         w = rng.standard_normal((n, k) if transposed else (k, n)).astype(np.float32)
         c = rng.standard_normal(n).astype(np.float32)
         text = f"""graph @net(%x: f32[{m},{k}]) {{
@@ -88,3 +88,25 @@ def test_small_constant_weights_are_packed_large_ones_are_not(m: int, transposed
         b = (w.T if transposed else w).astype(np.float64)
         bound = 16 * UNIT * (abs(x) @ abs(b) + abs(c))
         assert np.all(abs(y - (x @ b + c)) <= bound)
+
+
+@pytest.mark.parametrize(("shape", "weights"), [
+    ((2, 3, 9, 20), (20, 33)), ((2, 1, 30, 20), (20, 33)), ((7, 20), (20, 5)), ((20,), (20, 33)),
+    ((2, 3, 9, 20), (3, 20, 33)),
+])  # fmt: skip
+def test_bias_residual_and_activation_of_a_matmul(shape: tuple[int, ...], weights: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(len(shape))
+    x, w, c = (rng.standard_normal(s).astype(np.float32) for s in (shape, weights, weights[-1:]))
+    r = rng.standard_normal((*shape[:-1], weights[-1])).astype(np.float32)
+    types = [",".join(map(str, s)) for s in (shape, r.shape, weights, c.shape)]
+    text = f"""graph @net(%x: f32[{types[0]}], %r: f32[{types[1]}]) {{
+      %w = const @w : f32[{types[2]}]
+      %c = const @c : f32[{types[3]}]
+      %0 = MatMul(%x, %w, %c, %r) {{activation=relu}} : f32[{types[1]}]
+      return %0
+    }}"""
+    plan = cnncc.compile(parse_graph(text, OPS, {"w": w, "c": c}), allow_fallback=False)
+    assert ("packed" in plan.steps[-1].params) is (len(weights) == 2)
+    [y] = cnncc.InferenceSession(plan, threads=2).run(None, {"x": x, "r": r})
+    bound = 16 * UNIT * (abs(x).astype(float) @ abs(w) + abs(c) + abs(r))
+    assert np.all(abs(y - np.maximum(x.astype(float) @ w + c + r, 0)) <= bound)

@@ -24,7 +24,15 @@ Array = np.ndarray[Any, Any]
 
 
 class _Product(Lowering):
-    input_words = ("a", "b", "c")
+    """A constant B that many rows multiply is packed; for few rows a large one is read as fast as it lies in the file.
+
+    R is read where the result is written, so the result may take over its memory.
+    """
+
+    PACK_BYTES = 1 << 20
+    ASSUMED_ROWS = 1  # where the number of rows is symbolic
+    input_words = ("a", "b", "c", "r")
+    overwritable = (3,)
 
     def shape(self, op: Any, inputs: Sequence[Tensor | None]) -> GemmShape | None:
         """The product's sizes and distances in memory; None where the kernel has no form for them."""
@@ -33,8 +41,16 @@ class _Product(Lowering):
     def scales(self, op: Any) -> tuple[float, float]:
         return 1.0, 1.0
 
+    def matrix(self, op: Any, b: Tensor) -> Array | None:
+        """The constant B as [K, N]; None where it is not one matrix, known now."""
+        raise NotImplementedError  # abstract
+
     def packed(self, choice: Choice, lanes: int) -> int | None:
-        return None
+        """The vectors of a packed panel, None where B lies as it comes."""
+        vectors = choice.params.get("packed")
+        if vectors is not None and vectors not in {tile[1] for tile in gemm.ROWS_TILES[lanes]}:
+            raise PlanInvalid(f"gemm has no panels of {vectors!r} vectors")
+        return vectors
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
@@ -43,7 +59,22 @@ class _Product(Lowering):
         assumed = [None if t is None else _assumed(t) for t in inputs]
         if self.shape(op, assumed) is None:
             return Refusal(f"{op.op_type} has no native form for operands that lie like these")
-        return Choice("gemm", {}, (PLAIN,) * len(inputs), (PLAIN,))
+        choice, b = Choice("gemm", {}, (PLAIN,) * len(inputs), (PLAIN,)), inputs[1]
+        assert b is not None
+        w = self.matrix(op, b)
+        rows = math.prod(d if isinstance(d, int) else self.ASSUMED_ROWS for d in outputs[0].shape[:-1])
+        if w is None or (w.nbytes > self.PACK_BYTES and rows < gemm.COPY_ROWS):
+            return choice
+        return replace(choice, params={"packed": gemm.choose_tile("rows", rows, w.shape[1], lanes)[1]})
+
+    def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
+        vectors, b = self.packed(choice, lanes), inputs[1]
+        if index != 1 or vectors is None or b is None:
+            return super().pack(op, choice, inputs, index, lanes)
+        w = self.matrix(op, b)
+        if w is None:
+            raise PlanInvalid(f"{op.op_type}: only one constant matrix can be packed")
+        return gemm.pack_weights(w, lanes, vectors)
 
     def launch(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
                lanes: int) -> Launch:
@@ -52,39 +83,23 @@ class _Product(Lowering):
             raise PlanInvalid("gemm has no form for these operands")
         alpha, beta = self.scales(op)
         kind, p, q = epilogue(getattr(op, "activation", None))
+        residual = len(inputs) > 3 and inputs[3] is not None
         vectors = self.packed(choice, lanes)
         if vectors is None:
-            return gemm.launch(shape, lanes, activation=kind, p=p, q=q, alpha=alpha, beta=beta)
+            return gemm.launch(shape, lanes, activation=kind, p=p, q=q, alpha=alpha, beta=beta, residual=residual)
+        if shape.batch:
+            raise PlanInvalid("gemm packs one matrix B for all")
         tile = gemm.choose_tile("rows", shape.m, shape.n, lanes, vectors)
-        return gemm.launch(shape, lanes, "rows", tile, True, kind, p, q, alpha, beta)
+        return gemm.launch(shape, lanes, "rows", tile, True, kind, p, q, alpha, beta, residual)
 
 
 class GemmLowering(_Product):
-    """alpha * A' B' + beta * C. A small constant B is packed; a large one is read as fast as it lies in the file."""
+    """alpha * A' B' + beta * C + R."""
 
-    PACK_BYTES = 1 << 20
-
-    def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
-               lanes: int) -> Choice | Refusal:
-        choice, b = super().choose(op, inputs, outputs, lanes), inputs[1]
-        assert b is not None
-        if isinstance(choice, Refusal) or not b.constant or b.value is None or b.value.nbytes > self.PACK_BYTES:
-            return choice
-        m, n = (d if isinstance(d, int) else 1 for d in outputs[0].shape)
-        return replace(choice, params={"packed": gemm.choose_tile("rows", m, n, lanes)[1]})
-
-    def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
-        plain = super().pack(op, choice, inputs, index, lanes)
-        if index != 1 or "packed" not in choice.params:
-            return plain
-        return gemm.pack_weights(plain.T if op.transB else plain, lanes, self.packed(choice, lanes) or 0)
-
-    def packed(self, choice: Choice, lanes: int) -> int | None:
-        """The vectors of a packed panel, None where B lies as it comes."""
-        vectors = choice.params.get("packed")
-        if vectors is not None and vectors not in {tile[1] for tile in gemm.ROWS_TILES[lanes]}:
-            raise PlanInvalid(f"gemm has no panels of {vectors!r} vectors")
-        return vectors
+    def matrix(self, op: Any, b: Tensor) -> Array | None:
+        if not b.constant or b.value is None:
+            return None
+        return b.value.T if op.transB else b.value
 
     def scales(self, op: Any) -> tuple[float, float]:
         return op.alpha, op.beta
@@ -99,22 +114,27 @@ class GemmLowering(_Product):
 
 
 class MatMulLowering(_Product):
-    """numpy.matmul with leading axes broadcast; up to three of them are not merged."""
+    """numpy.matmul with leading axes broadcast, plus C and R; up to three leading axes are not merged."""
+
+    ASSUMED_ROWS = 64
+
+    def matrix(self, op: Any, b: Tensor) -> Array | None:
+        return b.value if b.constant and b.value is not None and b.type.rank == 2 else None
 
     def shape(self, op: Any, inputs: Sequence[Tensor | None]) -> GemmShape | None:
-        left, right = inputs[0], inputs[1]
+        left, right, c = (*inputs, None)[:3]
         assert left is not None and right is not None
         a = left.shape if left.type.rank > 1 else (1, *left.shape)
         b = right.shape if right.type.rank > 1 else (*right.shape, 1)
         m, k, n = a[-2], a[-1], b[-1]
         batch = tuple(int(str(d)) for d in broadcast_shapes("MatMul", (a[:-2], b[:-2])))
-        steps_a, steps_b = _batch_steps(a, batch), _batch_steps(b, batch)
-        if batch and not any(steps_b) and tuple(a[:-2]) == batch:  # one B for all: the rows of all A are one tall A
-            m, batch, steps_a, steps_b = m * math.prod(batch), (), (), ()
-        batch, steps_a, steps_b = _merge(batch, steps_a, steps_b)
+        batch, steps_a, steps_b = _merge(batch, _batch_steps(a, batch), _batch_steps(b, batch))
+        if steps_b == (0,) and steps_a == (m * k,):  # one B for all: the rows of all A are one tall A
+            m, batch, steps_a, steps_b = m * batch[0], (), (), ()
         if len(batch) > 3:
             return None
-        shape = GemmShape(m, n, k, (k, 1), (n, 1), None, batch, steps_a, steps_b)
+        shape = GemmShape(m, n, k, (k, 1), (n, 1), None if c is None else (0, 1), batch, steps_a, steps_b,
+                          (0,) * len(batch))
         return shape if gemm.choose_form(shape) is not None else None
 
 
