@@ -14,6 +14,7 @@ from ...ir import Graph, Value
 from ...ops import OPS
 from .adapters import adapt, has_adapter
 from .calls import Builder, Call, attributes_of, find_schema, make_operator
+from .function_bodies import body_of, has_body
 from .inputs import InputShape, InputTypes, check_names, matching_array
 from .reading import OPSET_NEWEST, normal_domain, read_model
 from .structure import describe, node_name, ordered_nodes
@@ -150,6 +151,8 @@ class _Import:
     def _convert(self, graph: Graph, node: onnx.NodeProto, domain: str, opset: int) -> dict[str, Value]:
         """The values of a node's outputs; none where an input is unknown, once the rest has been checked."""
         schema = self._schema(node, domain, opset)
+        if schema is not None and not self._is_known(node, domain, opset):
+            return self._expand(graph, node, schema, opset)
         attributes = attributes_of(node, schema, self._folder)
         if (domain, node.op_type) == ("", "Constant"):
             if node.output[0] not in self._read:
@@ -168,12 +171,10 @@ class _Import:
 
     def _schema(self, node: onnx.NodeProto, domain: str, opset: int) -> onnx.defs.OpSchema | None:
         """ONNX's description of the operator, None for one of cnncc's that ONNX does not describe."""
-        constant = (domain, node.op_type) == ("", "Constant")
-        known = node.op_type in OPS and OPS[node.op_type].domain == domain
-        if not (constant or known or (not domain and has_adapter(node.op_type, opset))):
+        schema = find_schema(node.op_type, opset, domain)
+        if not self._is_known(node, domain, opset) and (schema is None or not has_body(schema, opset)):
             raise UnsupportedError("cnncc has no such operator; export the model without it, or cut it there with "
                                    "onnx.utils.extract_model")
-        schema = find_schema(node.op_type, opset, domain)
         if schema is None and not domain:
             raise UnsupportedError("ONNX has no such operator in this opset; export the model again")
         if schema is not None and not (schema.min_input <= len(node.input) <= schema.max_input
@@ -181,6 +182,31 @@ class _Import:
             raise UnsupportedError(f"it has {len(node.input)} inputs and {len(node.output)} outputs, which ONNX does "
                                    "not allow; export the model again")
         return schema
+
+    @staticmethod
+    def _is_known(node: onnx.NodeProto, domain: str, opset: int) -> bool:
+        """Whether cnncc has the operator itself."""
+        operator = node.op_type in OPS and OPS[node.op_type].domain == domain
+        return operator or (not domain and (node.op_type == "Constant" or has_adapter(node.op_type, opset)))
+
+    def _expand(self, graph: Graph, node: onnx.NodeProto, schema: onnx.defs.OpSchema, opset: int) -> dict[str, Value]:
+        """The values of a node's outputs, computed as ONNX defines the operator."""
+        inputs = [self._value(graph, name) if name else None for name in node.input]
+        if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
+            return {}
+        body, opsets = body_of(node, schema, opset, [None if v is None else v.type for v in inputs],
+                               self._builder.fresh_name)
+        self._read |= {name for inner in body for name in inner.input}
+        outside, known_problems = self._opsets, len(self._problems)
+        self._opsets = outside | opsets
+        for inner in body:
+            self._add_node(graph, inner)
+        self._opsets = outside
+        inside, self._problems[known_problems:] = self._problems[known_problems:], []
+        if inside:
+            raise UnsupportedError(f"ONNX defines it by other operators, of which cnncc does not support: "
+                                   f"{'; '.join(inside)}")
+        return {name: value for name in node.output if (value := self._values.get(name)) is not None}
 
     def _emit(self, call: Call, schema: onnx.defs.OpSchema | None) -> dict[str, Value]:
         """Adds the node; trailing inputs and outputs that are absent or unread are dropped."""
