@@ -37,7 +37,8 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         shapes: sizes for symbolic dimensions (`{"N": 1}`) or whole shapes of inputs (`{"image": [1, 3, 224, 224]}`).
         constants: contents for inputs that never change, by name; they stop being inputs. An input that is a shape
             must be given here.
-        accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's algorithm.
+        accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's F(2,3) and F(4,3);
+            "fast" by F(6,3) too (docs/numerics.md has their errors).
         lanes: floats of a vector to lay memory out for; by default this machine's.
         dump_ir: a folder for the IR text after each pass that changed it.
         allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.

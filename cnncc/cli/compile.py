@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 class Accuracy(enum.StrEnum):
-    DEFAULT = "default"
     HIGH = "high"
+    DEFAULT = "default"
+    FAST = "fast"
 
 
 def compile_(
@@ -38,7 +39,8 @@ def compile_(
         network: NetworkName = None,
         settings: Settings = None,
         accuracy: Annotated[Accuracy, typer.Option(
-            help="`high`: convolutions as direct sums only; `default`: also by Winograd's algorithm.")
+            help="`high`: convolutions as direct sums only; `default`: also by Winograd's F(2,3) and F(4,3); "
+                 "`fast`: and by F(6,3), whose errors are a few times larger.")
         ] = Accuracy.DEFAULT,
         dump_ir: Annotated[Path | None, typer.Option(
             "--dump-ir", help="A folder for the IR text after each pass that changed it.")] = None,

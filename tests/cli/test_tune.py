@@ -103,7 +103,7 @@ def test_a_tuned_plan_computes_the_same(folder: Path, model: Path) -> None:
     np.testing.assert_allclose(output(tuned(model)), expected, rtol=1e-4, atol=1e-5)
     [file] = folder.iterdir()
     content = json.loads(file.read_text())
-    assert len(content["seconds"]) == 4 and all(len(times) > 1 for times in content["seconds"].values())
+    assert len(content["seconds"]) >= 4 and all(len(times) > 1 for times in content["seconds"].values())
 
 
 def test_every_candidate_that_findings_favour_is_taken_and_computes_the_same(folder: Path, model: Path) -> None:

@@ -1,15 +1,16 @@
-"""Winograd convolution F(m x m, 3 x 3), m = 2 or 4, stride 1, in NCHWc (Lavin & Gray 2015, arXiv:1509.09308).
+"""Winograd convolution F(m, 3), m = 2, 4 or 6, stride 1, in NCHWc (Lavin & Gray 2015, arXiv:1509.09308).
 
-An output tile of m x m pixels needs an input tile of n x n, n = m + 2. With the matrices of the algorithm,
+An output tile of m_h x m_w pixels needs an input tile of n_h x n_w. An axis with 3 taps has n = m + 2; an axis with one
+tap is not transformed: m = n = 1, which makes the 1-D forms for 1x3 and 3x1 kernels. With the matrices of winograd.py,
 
-    Y = A^T [ sum over ic of (G w G^T) * (B^T x B) ] A          (* is elementwise, n*n products instead of 9 m*m)
+    Y = A_h^T [ sum over ic of (G_h w G_w^T) * (B_h^T x B_w) ] A_w          (* is elementwise)
 
-so each of the n*n elements ("points") is a matrix product over input channels, tiles x OC. A task takes ``block``
+so each of the n_h * n_w elements ("points") is a matrix product over input channels, tiles x OC. A task takes ``block``
 tiles and a range of output channels: it transforms the input tiles once, and for each tile of output channels
 multiplies point by point and transforms back, adding bias and residual and applying the activation in registers.
 
-Scratch of a thread: V [n*n, block, ceil(IC/c)*c] and M [vectors, block, n*n, c]. Weights are transformed beforehand:
-U [tiles of OC, n*n, IC, vectors * c] float32. x, y and add are NCHWc, bias is [tiles of OC, vectors * c].
+Scratch of a thread: V [points, block, ceil(IC/c)*c] and M [vectors, block, points, c]. Weights are transformed
+beforehand: U [tiles of OC, points, IC, vectors * c] float32. x, y, add are NCHWc; bias is [tiles of OC, vectors * c].
 """
 
 import math
@@ -18,6 +19,7 @@ import numpy as np
 
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.conv_direct import TILES, ConvShape
+from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, transform_weights
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
@@ -27,27 +29,39 @@ DIMS = (
 SCRATCH_BYTES = 768 << 10  # V and M together should stay in L2
 MIN_TASKS = 4
 PACK_FLOATS = 1 << 16
-
-# G of F(2,3) and F(4,3): the points 0, 1, -1, (2, -2,) infinity.
-G = {
-    2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
-    4: np.array([
-        [1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1],
-    ]),
-}  # fmt: skip
-
+MODERATE = 2.0**-80, 2.0**80  # the largest weight of a convolution
 
 def supports(shape: ConvShape) -> bool:
-    """3 x 3, stride 1, no dilation, no groups, two spatial axes."""
+    """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
     return (
-        shape.kernel == (1, 3, 3) and shape.stride == (1, 1, 1) and shape.dilation == (1, 1, 1) and shape.groups == 1
-        and shape.pad[0] == 0 and shape.size[0] == 1
+        shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1)
+        and shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.pad[0] == 0 and shape.size[0] == 1
     )  # fmt: skip
 
 
+def is_moderate(w: np.ndarray) -> bool:
+    """Weights whose transforms neither overflow nor lose bits to underflow: F's error bounds hold for these alone."""
+    largest = float(np.abs(w).max(initial=0.0))  # NaN if any is
+    return largest == 0.0 or MODERATE[0] <= largest <= MODERATE[1]
+
+
+def output_tile(shape: ConvShape, m: int) -> tuple[int, int]:
+    """(m_h, m_w): m along the axes that have 3 taps, 1 along others."""
+    return m if shape.kernel[1] == 3 else 1, m if shape.kernel[2] == 3 else 1
+
+
+def input_length(m: int) -> int:
+    """n: the elements of a line that m outputs of an axis need."""
+    return m + 2 if m > 1 else 1
+
+
+def count_points(shape: ConvShape, m: int) -> int:
+    return math.prod(map(input_length, output_tile(shape, m)))
+
+
 def count_tiles(shape: ConvShape, m: int) -> int:
-    return shape.images * ceil_div(shape.out_size[1], m) * ceil_div(shape.out_size[2], m)
+    m_h, m_w = output_tile(shape, m)
+    return shape.images * ceil_div(shape.out_size[1], m_h) * ceil_div(shape.out_size[2], m_w)
 
 
 def choose_tile(shape: ConvShape, m: int, lanes: int) -> tuple[int, int]:
@@ -65,7 +79,7 @@ def choose_tile(shape: ConvShape, m: int, lanes: int) -> tuple[int, int]:
 
 def _block(shape: ConvShape, m: int, rows: int, vectors: int, lanes: int) -> int:
     """Tiles of a task: as many as the scratch allows, at least two register tiles, at most all."""
-    points, channels = (m + 2) ** 2, ceil_div(shape.channels, lanes) * lanes
+    points, channels = count_points(shape, m), ceil_div(shape.channels, lanes) * lanes
     each = 4 * points * (channels + vectors * lanes)
     most = ceil_div(count_tiles(shape, m), rows)
     return rows * min(most, max(24 // rows, SCRATCH_BYTES // (each * rows)))
@@ -77,9 +91,9 @@ def launch(
 ) -> Launch:  # fmt: skip
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
     if not supports(shape):
-        raise ValueError(f"{shape} is no convolution for F({m},3)")
+        raise ValueError(f"{shape} is no convolution for F({m}, 3)")
     rows, vectors = tile
-    points, width = (m + 2) ** 2, 4 * lanes
+    (m_h, m_w), points, width = output_tile(shape, m), count_points(shape, m), 4 * lanes
     in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
     oc_tiles = ceil_div(out_blocks, vectors)
     block = _block(shape, m, rows, vectors, lanes)
@@ -89,7 +103,7 @@ def launch(
     _, out_h, out_w = shape.out_size
     dims = (
         shape.images, shape.channels, in_h, in_w, out_h, out_w, shape.pad[1], shape.pad[2], out_blocks, oc_tiles,
-        ceil_div(out_h, m), ceil_div(out_w, m), block, blocks, oc_parts, float_word(a), float_word(b),
+        ceil_div(out_h, m_h), ceil_div(out_w, m_w), block, blocks, oc_parts, float_word(a), float_word(b),
     )  # fmt: skip
     x_bytes = shape.images * in_blocks * in_h * in_w * width
     y_bytes = shape.images * out_blocks * out_h * out_w * width
@@ -99,96 +113,75 @@ def launch(
     }  # fmt: skip
     if residual:
         reads["add"] = (0, y_bytes)
-    params = make_params(lanes=lanes, m=m, rows=rows, vectors=vectors, activation=activation, residual=int(residual))
+    params = make_params(
+        lanes=lanes, m_h=m_h, m_w=m_w, rows=rows, vectors=vectors, activation=activation, residual=int(residual)
+    )  # fmt: skip
     scratch = points * block * width * (in_blocks + vectors)
     return Launch(KERNEL, params, dims, blocks * oc_parts, 1, scratch, reads, {"y": (0, y_bytes)})
 
 
 def pack_weights(w: np.ndarray, m: int, lanes: int, vectors: int) -> np.ndarray:
-    """[OC, IC, 3, 3] as U [tiles of OC, n*n, IC, vectors * c], transformed in float64, rounded to float32, flat."""
+    """[OC, IC, *kernel] as U [tiles of OC, points, IC, vectors * c], transformed in float64 and rounded once, flat."""
     out_channels, channels = w.shape[:2]
-    columns, points = vectors * lanes, (m + 2) ** 2
-    tiles = ceil_div(ceil_div(out_channels, lanes), vectors)
-    g = np.kron(G[m], G[m])  # [n*n, 9]
+    columns, (taps_h, taps_w) = vectors * lanes, (1, 1, *w.shape[2:])[-2:]
+    count, g = taps_h * taps_w, transform_weights((m if taps_h == 3 else 1, m if taps_w == 3 else 1))
+    points, tiles = len(g), ceil_div(ceil_div(out_channels, lanes), vectors)
     u = np.zeros((tiles, points, channels, columns), np.float32)
     step = max(1, PACK_FLOATS // (points * columns))  # input channels at a time: what stays in a cache
     for tile in range(tiles):
-        taps = np.zeros((9, channels, columns))
-        part = w[tile * columns : (tile + 1) * columns].reshape(-1, channels, 9)
+        taps = np.zeros((count, channels, columns))
+        part = w[tile * columns : (tile + 1) * columns].reshape(-1, channels, count)
         taps[:, :, : part.shape[0]] = part.transpose(2, 1, 0)
         for at in range(0, channels, step):
-            some = taps[:, at : at + step].reshape(9, -1)
+            some = taps[:, at : at + step].reshape(count, -1)
             u[tile, :, at : at + step] = (g @ some).reshape(points, -1, columns)
     return u.reshape(-1)
 
 
-def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual: int):
+def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: str, residual: int):
     """Compile-time constants are the transform, the register tile and the epilogue."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.linear_map import finish_line, map_line
     from cnncc.runtime.cpu.memory_access import load_i64, outside, select, stack, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import tile_fma_even, tile_store, tile_zero
 
     finish = register_jitable(build_finish(activation, residual, lanes))
-    forward, backward = (register_jitable(f) for f in _TRANSFORMS[m])
-    n, width, columns = m + 2, 4 * lanes, 4 * lanes * vectors
-    points, patch_bytes = n * n, n * n * width
+    n_h, n_w = input_length(m_h), input_length(m_w)
+    forward_h, forward_w, backward_h = (map_line(a, lanes) for a in (FORWARD[m_h], FORWARD[m_w], BACKWARD[m_h]))
+    finish_h, finish_w = (finish_line(BACKWARD[m], finish, lanes) for m in (m_h, m_w))
+    width, columns, points = 4 * lanes, 4 * lanes * vectors, n_h * n_w
+    patch_bytes = points * width
     word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
     CHANNELS, IN_H, IN_W, OUT_H, OUT_W = (word[k] for k in ("channels", "in_h", "in_w", "out_h", "out_w"))
     PAD_H, PAD_W, OUT_BLOCKS, OC_TILES = (word[k] for k in ("pad_h", "pad_w", "out_blocks", "oc_tiles"))
     TILES_H, TILES_W, BLOCK, OC_PARTS = (word[k] for k in ("tiles_h", "tiles_w", "block", "oc_parts"))
     IMAGES, A, B = word["images"], word["a"], word["b"]
 
-    def over_line(transform):
-        """``transform`` of the n vectors at an address, ``step`` bytes apart."""
-
-        @register_jitable
-        def apply(values_at, step):
-            if m == 4:
-                return transform(
-                    load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
-                    load(values_at + 3 * step, lanes), load(values_at + 4 * step, lanes),
-                    load(values_at + 5 * step, lanes),
-                )  # fmt: skip
-            return transform(
-                load(values_at, lanes), load(values_at + step, lanes), load(values_at + 2 * step, lanes),
-                load(values_at + 3 * step, lanes),
-            )  # fmt: skip
-
-        return apply
-
-    line, back = over_line(forward), over_line(backward)
-
-    @register_jitable
-    def spread(values, target, step):
-        """The n vectors of a transformed line, ``step`` bytes apart."""
-        store(target, values[0])
-        store(target + step, values[1])
-        store(target + 2 * step, values[2])
-        store(target + 3 * step, values[3])
-        if m == 4:
-            store(target + 4 * step, values[4])
-            store(target + 5 * step, values[5])
-
     @register_jitable
     def fetch(plane, patch, zeros, top, left, in_h, in_w):
-        """The n x n input vectors at (top, left), zeros outside the image, to ``patch``."""
-        for i in range(n):
+        """The n_h x n_w input vectors at (top, left), zeros outside the image, to ``patch``."""
+        for i in range(n_h):
             row = plane + ((top + i) * in_w + left) * width
             off = outside(top + i, in_h)
-            for j in range(n):
+            for j in range(n_w):
                 missing = off | outside(left + j, in_w)
-                store(patch + (i * n + j) * width, load(select(missing, zeros, row + j * width), lanes))
+                store(patch + (i * n_w + j) * width, load(select(missing, zeros, row + j * width), lanes))
 
     @register_jitable
     def transform_input(source, row_step, half, target, step):
-        """B^T x B of the n x n vectors at ``source`` (rows ``row_step`` apart); point k goes to target + k * step."""
-        for j in range(n):
-            spread(line(source + j * width, row_step), half + j * width, n * width)
-        for i in range(n):
-            spread(line(half + i * n * width, width), target + i * n * step, step)
+        """B^T x B of n_h x n_w vectors at ``source``, rows ``row_step`` apart; point k to ``target + k * step``."""
+        if m_h == 1:
+            forward_w(source, width, target, step)
+        elif m_w == 1:
+            forward_h(source, row_step, target, step)
+        else:
+            for j in range(n_w):
+                forward_h(source + j * width, row_step, half + j * width, n_w * width)
+            for i in range(n_h):
+                forward_w(half + i * n_w * width, width, target + i * n_w * step, step)
 
     @register_jitable
     def transform_block(args, x, first, count, v_at, block, in_blocks, patch, half, zeros):
@@ -199,10 +192,10 @@ def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual
         depth, plane = in_blocks * width, in_h * in_w * width
         for t in range(count):
             q = first + t
-            left = q % tiles_w * m - pad_w
+            left = q % tiles_w * m_w - pad_w
             q = q // tiles_w
-            top = q % tiles_h * m - pad_h
-            inside = (top >= 0) & (left >= 0) & (top + n <= in_h) & (left + n <= in_w)
+            top = q % tiles_h * m_h - pad_h
+            inside = (top >= 0) & (left >= 0) & (top + n_h <= in_h) & (left + n_w <= in_w)
             image = x + q // tiles_h * in_blocks * plane
             for block_c in range(in_blocks):
                 target = v_at + t * depth + block_c * width
@@ -211,7 +204,7 @@ def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual
                     transform_input(source, in_w * width, half, target, block * depth)
                 else:
                     fetch(image + block_c * plane, patch, zeros, top, left, in_h, in_w)
-                    transform_input(patch, n * width, half, target, block * depth)
+                    transform_input(patch, n_w * width, half, target, block * depth)
 
     @register_jitable
     def multiply(v_at, u, m_at, count, block, channels, depth):
@@ -224,29 +217,17 @@ def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual
             u += channels * columns
 
     @register_jitable
-    def put(value, place, j, columns_left, shift, a, b):
-        if j < columns_left:
-            at = place + j * width
-            store(at, finish(value, at + shift, a, b))
-
-    @register_jitable
     def write_tile(m_at, half, y, shift, bias, rows_left, columns_left, row_step, a, b):
         """A^T M A, then the epilogue, for one tile and one block of channels."""
-        for j in range(n):
-            values = back(m_at + j * width, n * width)
-            place = half + j * width
-            store(place, values[0])
-            store(place + n * width, values[1])
-            if m == 4:
-                store(place + 2 * n * width, values[2])
-                store(place + 3 * n * width, values[3])
-        for i in range(min(m, rows_left)):
-            values, place = back(half + i * n * width, width), y + i * row_step
-            put(values[0] + bias, place, 0, columns_left, shift, a, b)
-            put(values[1] + bias, place, 1, columns_left, shift, a, b)
-            if m == 4:
-                put(values[2] + bias, place, 2, columns_left, shift, a, b)
-                put(values[3] + bias, place, 3, columns_left, shift, a, b)
+        if m_h == 1:
+            finish_w(m_at, width, bias, y, width, columns_left, shift, a, b)
+        elif m_w == 1:
+            finish_h(m_at, width, bias, y, row_step, rows_left, shift, a, b)
+        else:
+            for j in range(n_w):
+                backward_h(m_at + j * width, n_w * width, half + j * width, n_w * width)
+            for i in range(min(m_h, rows_left)):
+                finish_w(half + i * n_w * width, width, bias, y + i * row_step, width, columns_left, shift, a, b)
 
     @register_jitable
     def write_block(args, m_at, first, count, block, oc, half, a, b):
@@ -259,9 +240,9 @@ def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual
             bias = load(load_i64(args + 16) + (oc * vectors + v) * width, lanes)
             for t in range(count):
                 q = first + t
-                left = q % tiles_w * m
+                left = q % tiles_w * m_w
                 q = q // tiles_w
-                top = q % tiles_h * m
+                top = q % tiles_h * m_h
                 channel = q // tiles_h * out_blocks + oc * vectors + v
                 place = y + ((channel * out_h + top) * out_w + left) * width
                 source = m_at + (v * block + t) * points * width
@@ -291,30 +272,5 @@ def build(lanes: int, m: int, rows: int, vectors: int, activation: str, residual
 
     return conv_winograd
 
-
-def _forward_4(d0, d1, d2, d3, d4, d5):
-    """B^T of F(4,3)."""
-    p, q = d4 - d2 * 4.0, d3 - d1 * 4.0
-    r, s = d4 - d2, (d3 - d1) * 2.0
-    return d0 * 4.0 - d2 * 5.0 + d4, p + q, p - q, r + s, r - s, d1 * 4.0 - d3 * 5.0 + d5
-
-
-def _backward_4(e0, e1, e2, e3, e4, e5):
-    """A^T of F(4,3)."""
-    p, q, r, s = e1 + e2, e1 - e2, e3 + e4, e3 - e4
-    return e0 + p + r, q + s * 2.0, p + r * 4.0, q + s * 8.0 + e5
-
-
-def _forward_2(d0, d1, d2, d3):
-    """B^T of F(2,3)."""
-    return d0 - d2, d1 + d2, d2 - d1, d1 - d3
-
-
-def _backward_2(e0, e1, e2, e3):
-    """A^T of F(2,3)."""
-    return e0 + e1 + e2, e1 - e2 - e3
-
-
-_TRANSFORMS = {2: (_forward_2, _backward_2), 4: (_forward_4, _backward_4)}
 
 KERNEL = Kernel("conv_winograd", OPERANDS, DIMS, build)

@@ -22,8 +22,8 @@ __all__ = ["ACCURACIES", "ALGORITHMS", "ConvLowering", "assumed_shape", "conv_sh
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
 
-# high: direct sums only; default: Winograd F(2,3) and F(4,3) too (bounds in docs/numerics.md)
-ACCURACIES = ("high", "default")
+# What may be chosen besides direct sums: F(m,3) up to this m (bounds in docs/numerics.md).
+ACCURACIES = {"high": 0, "default": 4, "fast": 6}
 
 # Sizes that a symbolic dimension is taken to have where a kernel must be chosen without knowing it.
 ASSUMED_BATCH, ASSUMED_SIZE = 1, 224
@@ -139,23 +139,26 @@ class First(Direct):
 
 
 class Winograd(Algorithm):
-    """F(m,3). The cost counts a transform's vector instructions beside the products' FMAs."""
+    """F(m,3) along the axes that have 3 taps. The cost counts a transform's vector instructions beside the FMAs."""
 
-    TRANSFORM: ClassVar[dict[int, tuple[int, int]]] = {2: (80, 60), 4: (220, 190)}  # a tile and block: in, out
+    # Of a tile and a block of channels, into and out of it: along one axis, along two.
+    TRANSFORM: ClassVar[dict[int, tuple[tuple[int, int], tuple[int, int]]]] = {
+        2: ((16, 14), (80, 60)), 4: ((28, 24), (220, 190)), 6: ((44, 36), (450, 380))}
 
     def __init__(self, m: int) -> None:
         self.m = m
 
     def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
-        if accuracy == "high" or not conv_winograd.supports(shape) or shape.channels < lanes:
+        if self.m > ACCURACIES[accuracy] or not conv_winograd.supports(shape) or shape.channels < lanes:
             return None
-        if not np.isfinite(w).all():
+        if not conv_winograd.is_moderate(w):
             return None
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
         tiles = conv_winograd.count_tiles(shape, self.m)
-        into, out = self.TRANSFORM[self.m]
+        into, out = self.TRANSFORM[self.m][shape.taps == 9]
         in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
-        products = (self.m + 2) ** 2 * ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors
+        products = ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors
+        products *= conv_winograd.count_points(shape, self.m)
         return float(products * shape.channels + tiles * (into * in_blocks + out * out_blocks))
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -173,7 +176,7 @@ class Winograd(Algorithm):
                activation: tuple[str, float, float]) -> Launch:
         tile = _tile(params, conv_direct.TILES[lanes])
         if not conv_winograd.supports(shape):
-            raise PlanInvalid("conv_winograd needs a 3x3 kernel of stride 1")
+            raise PlanInvalid("conv_winograd needs a 3x3, 1x3 or 3x1 kernel of stride 1")
         return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
 
 
@@ -257,6 +260,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_plain": Plain(),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
+    "conv_winograd/6": Winograd(6),
 }
 
 

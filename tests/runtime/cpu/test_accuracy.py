@@ -1,0 +1,55 @@
+"""What `accuracy` allows: which kernels are considered, what is never transformed, which bounds are shown."""
+
+import numpy as np
+import pytest
+
+import cnncc
+from cnncc.errors import InputError
+from cnncc.ir import parse_graph
+from cnncc.ops import OPS
+from cnncc.runtime.cpu.lower.conv import ConvLowering
+from cnncc.runtime.cpu.tuning.explain import explain
+from cnncc.runtime.cpu.tuning.findings import Findings
+from cnncc.runtime.cpu.tuning.tune import native_convolutions
+
+WEIGHTS = np.random.default_rng(0).standard_normal((32, 32, 3, 3)).astype(np.float32)
+
+
+def compiled(weights: np.ndarray = WEIGHTS, accuracy: str = "default", size: int = 24) -> cnncc.Plan:
+    text = f"""graph @net(%x: f32[1,32,{size},{size}]) {{
+      %w = const @w : f32[32,32,3,3]
+      %0 = Conv(%x, %w) {{pads=[1,1,1,1]}} : f32[1,32,{size},{size}]
+      return %0
+    }}"""
+    return cnncc.compile(parse_graph(text, OPS, {"w": weights}), accuracy=accuracy, warm=False)
+
+
+def considered(accuracy: str, weights: np.ndarray = WEIGHTS) -> set[str]:
+    [(op, inputs)] = native_convolutions(compiled(weights, "high"))
+    return {name for name in ConvLowering(accuracy).costs(op, inputs, 16) if "winograd" in name}
+
+
+@pytest.mark.parametrize(("accuracy", "ms"), [("high", ""), ("default", "24"), ("fast", "246")])
+def test_each_mode_considers_its_kernels(accuracy: str, ms: str) -> None:
+    assert considered(accuracy) == {f"conv_winograd/{m}" for m in ms}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("accuracy", ["default", "fast"])
+def test_weights_without_a_bound_are_never_transformed(accuracy: str, value: float) -> None:
+    weights = WEIGHTS.copy()
+    weights[3, 4, 1, 2] = value
+    assert not considered(accuracy, weights)
+    assert not considered(accuracy, WEIGHTS * np.float32(1e-30))
+    assert considered(accuracy, WEIGHTS * np.float32(1e-20)) and considered(accuracy, WEIGHTS * 0)
+
+
+def test_explain_names_the_bound() -> None:
+    for accuracy, bound in (("high", "16 u sum|x||w|"), ("default", "32 u max|x| sum|w|")):
+        [choice] = explain(compiled(accuracy=accuracy), accuracy, Findings.load(16, 1, "none"))
+        assert choice.bound == bound
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(InputError, match="it is one of high, default, fast"):
+        compiled(accuracy="best")
