@@ -177,7 +177,16 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import (
+        load_i64,
+        load_words,
+        outside,
+        prefetch,
+        select,
+        stack,
+        store_i64,
+        word_float,
+    )
     from cnncc.runtime.cpu.simd import splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_fma, tile_fma_even, tile_load, tile_of_row, tile_store
 
@@ -235,10 +244,17 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                     at += 2 * row_bytes
 
     @register_jitable
-    def multiply(acc, words, w, n, taps):
+    def fetch(at, lines):
+        """Ask for weights that will be needed, while others are at work."""
+        for i in range(lines):
+            prefetch(at + 64 * i, 2)
+
+    @register_jitable
+    def multiply(acc, words, w, n, taps, ahead, lines):
         """All taps of one block of ``n`` input channels; the addresses move on to the next."""
         at = words[SCRATCH]
         for _ in range(taps):
+            fetch(w + ahead, lines)
             acc = tile_fma(acc, at, 4, w, columns, n, 4)
             w += n * columns
             for r in range(rows):
@@ -272,7 +288,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         return task // pixel_groups, group, tile, task % pixel_groups
 
     @register_jitable
-    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last):
+    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, lines):
         """Input blocks begin .. end-1 for the tile at pixel p."""
         channels, x_block = words[CHANNELS], words[X_BLOCK]
         taps = words[K_D] * words[K_H] * words[K_W]
@@ -283,9 +299,10 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             n = min(lanes, channels - block * lanes)
             w_block = w + block * lanes * taps * columns
             if pointwise:
+                fetch(w_block + ahead, lines)
                 acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last)
             else:
-                acc = multiply(acc, words, w_block, n, taps)
+                acc = multiply(acc, words, w_block, n, taps, ahead, lines)
         return acc
 
     def conv_direct(args, begin, end):
@@ -310,6 +327,11 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             valid = out_blocks - tile * vectors
             start = part * group_pixels
             stop = min(start + group_pixels, pixels)
+            # What follows of the weights is fetched into the cache in equal parts by the tiles that use these.
+            whole = (words[OC_OUTER] != 0) & (chunk == in_blocks)
+            first = 0 if whole else start
+            here = (pixels if whole else stop) - first + (rows - 1)
+            lines = (lanes * columns // 64 * rows + here - 1) // here
             block = 0
             while block < in_blocks:
                 until = min(block + chunk, in_blocks)
@@ -320,7 +342,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                         acc = tile_of_row(bias, width, rows, vectors, lanes)
                     else:
                         acc = tile_load(y, width, plane, stop - p, valid, rows, vectors, lanes)
-                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1)
+                    share = min(64 * lines * ((p - first) // rows), lanes * columns - 64 * lines)
+                    ahead = (until - block) * lanes * taps * columns + share
+                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, lines)
                     if until == in_blocks:
                         tile_finish(acc, y, width, plane, stop - p, valid, add, a, b)
                     else:
