@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UnsupportedError
+from .errors import PlanInvalid, UnsupportedError
 from .ir import Graph, Node, Value
 from .ops.identity import Identity
 from .plan import ALIAS, KNOWN, REFERENCE, REORDER, Buffer, Plan, Port, Step
@@ -83,13 +83,17 @@ class _Builder:
             self._plain_step(node, KNOWN)
             return
         source = node.inputs[0] if node.inputs else None
-        if node.op.alias and source is not None and not source.is_constant and len(node.outputs) == 1:
+        if node.op.alias and source is not None and source.known is None and not source.is_constant \
+                and len(node.outputs) == 1:
             self._alias(node, source)
             return
         tensors = [None if v is None else self._tensor(v) for v in node.inputs]
         lowering = self.lowerings.get(node.op.op_type)
-        choice = Refusal(f"{node.op.op_type} has no native kernel") if lowering is None else \
-            lowering.choose(node.op, tensors, [v.type for v in node.outputs], self.lanes)
+        try:
+            choice = Refusal(f"{node.op.op_type} has no native kernel") if lowering is None else \
+                lowering.choose(node.op, tensors, [v.type for v in node.outputs], self.lanes)
+        except PlanInvalid as error:  # an operand that the choice depends on is known in a run only
+            choice = Refusal(str(error))
         if isinstance(choice, Refusal):
             self._plain_step(node, REFERENCE, choice.reason)
         else:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .errors import CnnccError, PlanInvalid
-from .ir import Op, Operand, TensorType, known_outputs
+from .ir import Op, Operand, TensorType, known_outputs, name_unknown, new_symbols
 
 __all__ = ["ALIAS", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "Plan", "Port", "Step", "check_plan"]
 
@@ -104,7 +104,14 @@ class Plan:
 
     @property
     def is_static(self) -> bool:
-        return not self.symbols
+        """Whether all sizes are fixed."""
+        return not self.symbols and not self.is_dynamic
+
+    @cached_property
+    def is_dynamic(self) -> bool:
+        """Whether there are sizes that do not follow from those of the inputs, but from the data."""
+        given = set(self.symbols)
+        return any(not b.type.is_static and not b.type.symbols <= given for b in self.buffers)
 
     @property
     def fallbacks(self) -> tuple[Step, ...]:
@@ -148,8 +155,9 @@ def check_plan(plan: Plan) -> None:
                               f"but its buffer is {type_}")
         known[number] = array
     defined |= set(plan.weights)
+    symbols = set(plan.symbols)
     for step in plan.steps:
-        _check_step(plan, step, defined, known)
+        _check_step(plan, step, defined, known, symbols)
     for port in plan.outputs:
         if port.buffer not in defined:
             raise PlanInvalid(f"no step computes the output '{port.name}'")
@@ -168,7 +176,8 @@ def _check_numbers(plan: Plan) -> None:
             raise PlanInvalid(f"the plan has two inputs or outputs of one name: {', '.join(sorted(names))}")
 
 
-def _check_step(plan: Plan, step: Step, defined: set[int], known: dict[int, Array]) -> None:
+def _check_step(plan: Plan, step: Step, defined: set[int], known: dict[int, Array],
+                symbols: set[str]) -> None:
     where = f"step '{step.name}' ({step.op.op_type})"
     for number in step.inputs:
         if number is not None and number not in defined:
@@ -176,12 +185,15 @@ def _check_step(plan: Plan, step: Step, defined: set[int], known: dict[int, Arra
     operands = [None if b is None else Operand(plan.buffers[b].type, known.get(b)) for b in step.inputs]
     try:
         step.op.check_arity([o is not None for o in operands])
-        types = step.op.infer(*operands)
-        values = known_outputs(step.op, operands, types)
+        named = new_symbols([plan.buffers[b].type for b in step.outputs], symbols)
+        inferred = step.op.infer(*operands)
+        types, _ = name_unknown(inferred[:len(step.outputs)], iter(named))
+        values = known_outputs(step.op, operands, inferred)
     except CnnccError as error:
         raise PlanInvalid(f"{where}: {error}") from None
     if not step.outputs or len(step.outputs) > len(types):
         raise PlanInvalid(f"{where} has {len(step.outputs)} outputs, but its operator gives {len(types)}")
+    symbols.update(named)
     for number, type_, value in zip(step.outputs, types, values, strict=False):
         if number in defined:
             raise PlanInvalid(f"{where} writes the buffer '{plan.buffers[number].name}', which is already defined")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
-from .ir import DType, TensorType, evaluate_dim, solve_dim
+from .ir import DType, TensorType
 from .plan import Plan, Port
 
 if TYPE_CHECKING:
     from .profile import Profile
-    from .runtime.cpu.execution import Context, Prepared
 
 __all__ = ["InferenceSession", "NodeArg", "check_feed"]
 
 Array = np.ndarray[Any, Any]
-MAX_BINDINGS = 16  # sizes of inputs whose memory plans are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +46,17 @@ class InferenceSession:
     def __init__(self, plan: Plan | str | Path, *, threads: int | None = None,
                  providers: Sequence[str] | None = None) -> None:
         from .environment import thread_count
+        from .runtime.cpu.runner import Runner
 
         self.plan = plan if isinstance(plan, Plan) else Plan.load(plan)
         self.threads = thread_count(threads)
-        self._lock = threading.Lock()
-        self._packed: dict[int, dict[str, Array]] = {}  # by executed step: constants that depend on no size
+        self._runner = Runner(self.plan, self.threads)
         self._inputs = {port.name: number for number, port in enumerate(self.plan.inputs)}
         self._types = [self.plan.buffers[port.buffer].type for port in self.plan.inputs]
         self._output_numbers = {port.name: number for number, port in enumerate(self.plan.outputs)}
-        self._pools: dict[tuple[tuple[int, ...], ...], _Pool] = {}  # by the inputs' shapes
-        if self.plan.is_static:
-            self._pool([np.empty(t.static_shape, t.dtype.numpy) for t in self._types])
+        self._is_dynamic = self.plan.is_dynamic
+        # Where there is but one binding, nothing need be noted of its use.
+        self._find = self._runner.pools.get if self.plan.is_static else lambda shapes: None
 
     # -- what the model takes and gives --------------------------------------------------------------------------
 
@@ -90,39 +87,27 @@ class InferenceSession:
         """
         wanted = None if output_names is None else self._wanted(output_names)
         inputs = self._check_feeds(feeds)
-        pool = self._pools.get(tuple([array.shape for array in inputs])) or self._pool(inputs)
-        outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
-        context = pool.take()
-        try:
-            context.run(inputs, outputs)
-        finally:
-            pool.give(context)
+        if self._is_dynamic:
+            outputs = self._runner.run(inputs)
+        else:
+            pool = self._find(tuple([array.shape for array in inputs])) or self._runner.pool(inputs)
+            outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
+            context = pool.take()
+            try:
+                context.run(inputs, outputs)
+            finally:
+                pool.give(context)
         return outputs if wanted is None else [outputs[n] for n in wanted]
 
     def run_all(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """What every step computes, by the name of the value, for finding where two runtimes part."""
-        inputs = self._check_feeds(feeds)
-        pool = self._pools.get(tuple([array.shape for array in inputs])) or self._pool(inputs)
-        outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
-        context = pool.take()
-        try:
-            found = context.run_each(inputs, outputs)
-        finally:
-            pool.give(context)
-        return found | {port.name: array for port, array in zip(self.plan.outputs, outputs, strict=True)}
+        return self._runner.run_each(self._check_feeds(feeds))
 
     def profile(self, feeds: Mapping[str, Any], runs: int = 20) -> Profile:
         """How long every step takes: medians over `runs` runs, after two that do not count."""
         from .runtime.cpu.profiling import profile
 
-        inputs = self._check_feeds(feeds)
-        pool = self._pools.get(tuple([array.shape for array in inputs])) or self._pool(inputs)
-        outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
-        context = pool.take()
-        try:
-            return profile(context, inputs, outputs, runs)
-        finally:
-            pool.give(context)
+        return profile(self._runner, self._check_feeds(feeds), runs)
 
     def _wanted(self, names: Sequence[str]) -> list[int]:
         for name in names:
@@ -154,78 +139,14 @@ class InferenceSession:
         type_ = self._types[self._inputs[missing[0]]]
         raise InputError(f"no array was given for the input '{missing[0]}' of type {type_}: add it to the feeds")
 
-    def _symbols(self, inputs: Sequence[Array]) -> tuple[int, ...]:
-        """The sizes of the symbolic dimensions, in the order of plan.symbols."""
-        sizes: dict[str, int] = {}
-        for array, type_, port in zip(inputs, self._types, self.plan.inputs, strict=True):
-            for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
-                name, value = solve_dim(d, size) or ("", 0)
-                if name and sizes.setdefault(name, value) != value:
-                    raise InputError(f"the dimension {name} is {sizes[name]} in one input, but {value} on axis {axis} "
-                                     f"of the input '{port.name}': they must be equal")
-        for array, type_, port in zip(inputs, self._types, self.plan.inputs, strict=True):
-            for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
-                if evaluate_dim(d, sizes) != size:
-                    wanted = " = ".join(dict.fromkeys([str(d), str(evaluate_dim(d, sizes))]))
-                    raise InputError(f"axis {axis} of the input '{port.name}' must be {wanted}, but is {size}")
-        return tuple(sizes[s] for s in self.plan.symbols)
-
-    def _pool(self, inputs: Sequence[Array]) -> _Pool:
-        """The contexts for inputs of these shapes; made once, the first ones made being dropped beyond MAX_BINDINGS."""
-        for array, type_, port in zip(inputs, self._types, self.plan.inputs, strict=True):
-            _check_shape(port.name, array.shape, type_)
-        sizes = self._symbols(inputs)
-        shapes = tuple(array.shape for array in inputs)
-        with self._lock:
-            if shapes not in self._pools:
-                self._pools[shapes] = _Pool(self._prepare(dict(zip(self.plan.symbols, sizes, strict=True))))
-                if len(self._pools) > MAX_BINDINGS:
-                    del self._pools[next(iter(self._pools))]
-            return self._pools[shapes]
-
-    def _prepare(self, symbols: Mapping[str, int]) -> Prepared:
-        from .runtime.cpu.binding import bind, constant_operands
-        from .runtime.cpu.execution import Prepared
-
-        binding = bind(self.plan, symbols)
-        constants = []
-        for number, bound in enumerate(binding.steps):
-            words = self._packed.get(number)
-            if words is None:
-                words = constant_operands(self.plan, binding, bound)
-                if all(b is None or b in self.plan.weights or b not in binding.values for b in bound.step.inputs):
-                    self._packed[number] = words
-            constants.append(words)
-        return Prepared(self.plan, binding, constants, self.threads)
-
-
-class _Pool:
-    """Idle contexts for one binding; a run takes one, or makes one where all are busy."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
-        self._idle: list[Context] = []
-        types = [prepared.binding.types[port.buffer] for port in prepared.plan.outputs]
-        self.results = [(t.static_shape, t.dtype.numpy) for t in types]
-
-    def take(self) -> Context:
-        from .runtime.cpu.execution import Context
-
-        try:
-            return self._idle.pop()  # atomic under the GIL
-        except IndexError:
-            return Context(self._prepared)
-
-    def give(self, context: Context) -> None:
-        if len(self._idle) < self._prepared.threads * 4:
-            self._idle.append(context)
-
 
 def check_feed(name: str, array: Array, type_: TensorType) -> Array:
     """The array as a run takes it, for an input of this type, which may be symbolic. Raises InputError where its
     element type or its shape does not fit."""
+    from .runtime.cpu.runner import check_shape
+
     array = _normalise(name, array, type_)
-    _check_shape(name, array.shape, type_)
+    check_shape(name, array.shape, type_)
     return array
 
 
@@ -239,15 +160,6 @@ def _normalise(name: str, array: Array, type_: TensorType) -> Array:
         raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is "
                          f"{given}: convert it with .astype('{type_.dtype.numpy}')")
     return np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
-
-
-def _check_shape(name: str, shape: tuple[int, ...], type_: TensorType) -> None:
-    fits = len(shape) == type_.rank and all(
-        not isinstance(want, int) or want == size for want, size in zip(type_.shape, shape, strict=True))
-    if not fits:
-        wanted = ",".join(map(str, type_.shape))
-        raise InputError(f"the input '{name}' must have the shape [{wanted}], but has "
-                         f"[{','.join(map(str, shape))}]")
 
 
 def _suggest(name: str, known: Mapping[str, Any]) -> str:

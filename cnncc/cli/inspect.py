@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..plan import ALIAS, KNOWN
 from .console import Reporter, human_bytes, print_json, print_line, print_table
 from .options import Json, Quiet, Shapes
 
@@ -29,7 +30,8 @@ def inspect(
         quiet: Quiet = False) -> None:
     """Shows what a plan does: its steps with their kernels, its weights, and where everything lies in memory.
 
-    A symbolic dimension counts as 1 here unless --shape says otherwise.
+    A symbolic dimension counts as 1 here unless --shape says otherwise. Where sizes depend on data, they stay symbolic
+    from the first such step on, and nothing has its place in memory yet.
 
         cnncc inspect resnet50.plan
 
@@ -37,7 +39,7 @@ def inspect(
 
         cnncc inspect detector.plan --shape N=8 --arena
     """
-    from ..runtime.cpu.binding import bind
+    from ..runtime.cpu.regions import first_region
     from .plans import open_plan
     from .shapes import parse_sizes
 
@@ -45,7 +47,7 @@ def inspect(
         loaded = open_plan(plan, reporter)
     sizes = dict.fromkeys(loaded.symbols, 1) | parse_sizes(shapes)
     _check_symbols(loaded, sizes)
-    binding = bind(loaded, sizes)
+    binding = first_region(loaded, sizes).binding
     everything = not (steps or weights or arena)
     if as_json:
         print_json(_as_json(loaded, binding, find, everything, steps, weights, arena))
@@ -104,6 +106,7 @@ def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
     from .arena import stored_bytes
 
     rows = []
+    bound = _bound(plan, binding)
     for number, step in enumerate(plan.steps):
         if find.lower() not in f"{step.name} {step.op.op_type} {step.kernel}".lower():
             continue
@@ -113,9 +116,16 @@ def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
             "kernel": step.kernel, "params": dict(step.params), "reason": step.reason,
             "inputs": [None if b is None else str(binding.types[b]) for b in step.inputs],
             "outputs": [str(binding.types[b]) for b in step.outputs],
-            "layout": plan.buffers[out].layout, "bytes": stored_bytes(plan, binding, out),
-            "place": _place(plan, binding, out)})
+            "layout": plan.buffers[out].layout, "bytes": stored_bytes(plan, binding, out) if out in bound else None,
+            "place": _place(plan, binding, out) if out in bound else "bound in the run"})
     return rows
+
+
+def _bound(plan: Plan, binding: Binding) -> set[int]:
+    """The buffers that have a place: of a plan whose sizes depend on data, those up to the first such step."""
+    names = {id(bound.step) for bound in binding.steps}
+    end = next((i for i, s in enumerate(plan.steps) if s.kernel not in (ALIAS, KNOWN) and id(s) not in names), None)
+    return {b for s in plan.steps[:end] for b in s.outputs}
 
 
 def _does(step: Step, binding: Binding) -> str:
@@ -151,7 +161,8 @@ def _place(plan: Plan, binding: Binding, number: int) -> str:
     place = binding.storage.locations[number]
     offset = f"+{place.offset}" if place.offset else ""
     if place.root in binding.storage.results:
-        return f"output {plan.outputs[binding.storage.results[place.root]].name}{offset}"
+        kept = next((p.name for p in plan.outputs if p.buffer == number), plan.buffers[place.root].name)
+        return f"output {kept}{offset}"
     if place.root in binding.storage.arena.offsets:
         return str(binding.storage.arena.offsets[place.root] + place.offset)
     return f"input {plan.buffers[place.root].name}{offset}"
@@ -184,7 +195,7 @@ def _print_steps(plan: Plan, binding: Binding, find: str) -> None:
     for row in _steps(plan, binding, find):
         first = next((t for t in row["inputs"] if t is not None), "")
         rows.append((row["step"], row["does"], row["kernel"], f"{first} -> {', '.join(row['outputs'])}", row["layout"],
-                     human_bytes(row["bytes"]), row["place"], row["name"]))
+                     "" if row["bytes"] is None else human_bytes(row["bytes"]), row["place"], row["name"]))
     print_table(("step", "operator", "kernel", "shapes", "layout", "bytes", "at", "name"), rows,
                 right=("step", "bytes", "at"))
     print_line()

@@ -42,14 +42,14 @@ def sizes_of(plan: Plan, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
 
 
 def warm(plan: Plan, sizes: Mapping[str, int], reporter: Reporter) -> None:
-    """Compiles the kernels that the plan needs for these sizes and are not at hand, telling so. Sizes that do not fit
-    are left for the session to explain."""
-    from ..runtime.cpu.binding import bind
+    """Compiles the kernels that the plan needs for these sizes and are not at hand, telling so; of a plan whose sizes
+    depend on data, those up to there. Sizes that do not fit are left for the session to explain."""
     from ..runtime.cpu.execution import warm_kernels
+    from ..runtime.cpu.regions import first_region
 
     if all(name in sizes for name in plan.symbols):
         try:
-            binding = bind(plan, sizes)
+            binding = first_region(plan, sizes).binding
         except CnnccError:
             return
         warm_kernels(binding, reporter.event)

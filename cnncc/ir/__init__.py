@@ -2,10 +2,10 @@
 
 from .activation import ACTIVATIONS, Activation
 from .attributes import format_op, make_op, parse_attributes
-from .dims import Dim, DimLike, evaluate_dim, parse_dim, solve_dim, symbol, symbols_of
+from .dims import Dim, DimLike, evaluate_dim, is_unknown, parse_dim, solve_dim, symbol, symbols_of, unknown
 from .evaluate import evaluate
 from .graph import Graph, Node, Use, Value
-from .op import Op, Operand, known_outputs
+from .op import Op, Operand, known_outputs, name_unknown, new_symbols
 from .parser import parse_graph
 from .printer import format_graph, format_node
 from .types import DType, TensorType, parse_type
@@ -13,7 +13,7 @@ from .verify import verify
 
 __all__ = [
     "ACTIVATIONS", "Activation", "DType", "Dim", "DimLike", "Graph", "Node", "Op", "Operand", "TensorType", "Use",
-    "Value", "evaluate", "evaluate_dim", "format_graph", "format_node", "format_op", "known_outputs", "make_op",
-    "parse_attributes", "parse_dim", "parse_graph", "parse_type", "solve_dim", "symbol", "symbols_of",
-    "verify",
+    "Value", "evaluate", "evaluate_dim", "format_graph", "format_node", "format_op", "is_unknown", "known_outputs",
+    "make_op", "name_unknown", "new_symbols", "parse_attributes", "parse_dim", "parse_graph", "parse_type", "solve_dim",
+    "symbol", "symbols_of", "unknown", "verify",
 ]

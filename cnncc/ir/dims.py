@@ -14,7 +14,7 @@ from typing import Union
 
 from ..errors import GraphError
 
-__all__ = ["Dim", "DimLike", "evaluate_dim", "parse_dim", "solve_dim", "symbol", "symbols_of"]
+__all__ = ["Dim", "DimLike", "evaluate_dim", "is_unknown", "parse_dim", "solve_dim", "symbol", "symbols_of", "unknown"]
 
 DimLike = Union[int, "Dim"]
 Monomial = tuple["Atom", ...]
@@ -112,6 +112,21 @@ def symbol(name: str) -> Dim:
     """The dimension called `name`; a name is a word of letters, digits and underscores not starting with a digit."""
     if not re.fullmatch(r"[A-Za-z_]\w*", name):
         raise GraphError(f"'{name}' is not a name for a dimension: use letters, digits and underscores")
+    return _symbol(name)
+
+
+def unknown(label: str) -> Dim:
+    """What an operator's `infer` puts where only the data decide on a size: a symbol whose name no text can give. The
+    graph puts a symbol of its own in place of every dimension that contains one (see `op.name_unknown`)."""
+    return _symbol(f"?{label}")
+
+
+def is_unknown(d: DimLike) -> bool:
+    """Whether the dimension contains an `unknown`."""
+    return any(name.startswith("?") for name in symbols_of(d))
+
+
+def _symbol(name: str) -> Dim:
     return Dim((((name,), 1),))
 
 
@@ -185,7 +200,7 @@ def evaluate_dim(d: DimLike, bindings: Mapping[str, DimLike]) -> DimLike:
         product: DimLike = coeff
         for atom in mono:
             if isinstance(atom, str):
-                product = product * (bindings[atom] if atom in bindings else symbol(atom))
+                product = product * (bindings[atom] if atom in bindings else _symbol(atom))
             else:
                 product = product * _floor_div(evaluate_dim(atom.num, bindings), evaluate_dim(atom.den, bindings))
         total = total + product

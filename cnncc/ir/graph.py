@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import GraphError, OpError
-from .op import KNOWN_LIMIT, Op, Operand, known_outputs
+from .dims import symbols_of
+from .op import KNOWN_LIMIT, Op, Operand, known_outputs, name_unknown
 from .types import DType, TensorType
 
 if TYPE_CHECKING:
@@ -66,12 +68,14 @@ class Value:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """One application of an operator. `inputs` holds None for an absent optional input."""
+    """One application of an operator. `inputs` holds None for an absent optional input; `symbols` are the sizes of its
+    outputs that only the data decide."""
 
     op: Op
     inputs: tuple[Value | None, ...]
     outputs: tuple[Value, ...] = ()
     name: str = ""
+    symbols: tuple[str, ...] = ()
     _before: Node | None = field(default=None, repr=False)  # neighbours in the graph's list of nodes
     _after: Node | None = field(default=None, repr=False)
 
@@ -101,6 +105,7 @@ class Graph:
         self._count = 0
         self._values: dict[str, Value] = {}
         self._fresh: dict[str, int] = {}
+        self._symbols: set[str] = set()  # that inputs and nodes have named
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -136,8 +141,6 @@ class Graph:
     @property
     def symbols(self) -> list[str]:
         """The symbolic dimensions of the inputs, in order of appearance."""
-        from .dims import symbols_of
-
         return list(dict.fromkeys(s for v in self.inputs for d in v.type.shape for s in symbols_of(d)))
 
     def is_output(self, value: Value) -> bool:
@@ -150,12 +153,13 @@ class Graph:
         if hint not in self._values:
             return hint
         while True:
-            count = self._fresh[hint] = self._fresh.get(hint, 0) + 1
-            if f"{hint}_{count}" not in self._values:
-                return f"{hint}_{count}"
+            number = self._fresh[hint] = self._fresh.get(hint, 0) + 1
+            if f"{hint}_{number}" not in self._values:
+                return f"{hint}_{number}"
 
     def add_input(self, name: str, type_: TensorType) -> Value:
         value = self._register(Value(name, type_))
+        self._symbols |= type_.symbols
         self.inputs.append(value)
         return value
 
@@ -167,22 +171,21 @@ class Graph:
         return self._register(Value(self.fresh_name(name), type_, constant=array, known=known))
 
     def add_node(self, op: Op, inputs: Sequence[Value | None], *, name: str = "", outputs: int | Sequence[str] = 1,
-                 before: Node | None = None) -> Node:
+                 before: Node | None = None, symbols: Sequence[str] = ()) -> Node:
         """Appends a node (or puts it before another) and infers its outputs' types.
 
-        `outputs` is how many of the operator's outputs are used, or their names.
+        `outputs` is how many of the operator's outputs are used, or their names. Sizes that only the data decide are
+        called by `symbols`, as far as these go, and then u0, u1, ...
         Raises OpError where the operands do not fit the operator.
         """
         inputs = tuple(inputs)
         op.check_arity([v is not None for v in inputs])
-        operands = [None if v is None else v.operand for v in inputs]
-        types = op.infer(*operands)
-        contents = known_outputs(op, operands, types)
+        types, contents, symbols = self._infer(op, inputs, symbols)
         hints = [f"{name or op.op_type}" if i == 0 else f"{name or op.op_type}.{i}" for i in range(outputs)] \
             if isinstance(outputs, int) else list(outputs)
         if len(hints) > len(types):
             raise OpError(f"{op.op_type} has {len(types)} outputs, but {len(hints)} are used")
-        node = Node(op, inputs, name=name)
+        node = Node(op, inputs, name=name, symbols=symbols)
         node.outputs = tuple(
             self._register(Value(self.fresh_name(hint), types[i], node, i, known=contents[i]))
             for i, hint in enumerate(hints))
@@ -219,7 +222,8 @@ class Graph:
     def replace_node(self, old: Node, op: Op, inputs: Sequence[Value | None], *, name: str | None = None) -> Node:
         """Puts a new node in the place of `old`, whose outputs' names and uses pass to it."""
         names = [v.name for v in old.outputs]
-        new = self.add_node(op, inputs, name=old.name if name is None else name, outputs=len(names), before=old)
+        new = self.add_node(op, inputs, name=old.name if name is None else name, outputs=len(names), before=old,
+                            symbols=old.symbols)
         for was, now in zip(old.outputs, new.outputs, strict=True):
             self.replace_uses(was, now)
         self.remove_node(old)
@@ -271,9 +275,7 @@ class Graph:
     def reinfer(self) -> None:
         """Infers all types and known contents again, in order."""
         for node in self.walk():
-            operands = [None if v is None else v.operand for v in node.inputs]
-            types = node.op.infer(*operands)
-            contents = known_outputs(node.op, operands, types)
+            types, contents, node.symbols = self._infer(node.op, node.inputs, node.symbols)
             for value in node.outputs:
                 value.type, value.known = types[value.index], contents[value.index]
 
@@ -293,6 +295,17 @@ class Graph:
         return g
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _infer(self, op: Op, inputs: Sequence[Value | None], symbols: Sequence[str],
+               ) -> tuple[tuple[TensorType, ...], tuple[Array | None, ...], tuple[str, ...]]:
+        """The outputs' types and known contents, and the symbols for sizes that only the data decide."""
+        operands = [None if v is None else v.operand for v in inputs]
+        types, named = name_unknown(op.infer(*operands), chain(symbols, self._fresh_symbols()))
+        self._symbols.update(named)
+        return types, known_outputs(op, operands, types), named
+
+    def _fresh_symbols(self) -> Iterator[str]:
+        return (f"u{i}" for i in count() if f"u{i}" not in self._symbols)
 
     def _register(self, value: Value) -> Value:
         if value.name in self._values:

@@ -7,17 +7,17 @@ types) and `reference` (arrays from arrays, naive NumPy, the oracle of all tests
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import OpError
-from .dims import Dim
+from ..errors import GraphError, OpError
+from .dims import Dim, DimLike, is_unknown, symbols_of
 from .types import DType, TensorType
 
-__all__ = ["Op", "Operand", "known_outputs"]
+__all__ = ["Op", "Operand", "known_outputs", "name_unknown", "new_symbols"]
 
 Array = np.ndarray[Any, Any]
 
@@ -46,6 +46,8 @@ class Op:
         results: the formal outputs, marked alike.
         shape_arithmetic: the reference also works on object arrays of ints and Dims (see Operand.value).
         alias: output 0 has the bytes of input 0 in the same order (Reshape and its like), so no work is done.
+        shaped_by: the inputs whose contents decide on sizes. Where they are not known before the run, `infer` gives
+            `unknown` sizes; a runtime infers again when it has the contents.
     """
 
     op_type: ClassVar[str]
@@ -55,6 +57,7 @@ class Op:
     results: ClassVar[tuple[str, ...]] = ("Y",)
     shape_arithmetic: ClassVar[bool] = False
     alias: ClassVar[bool] = False
+    shaped_by: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -70,7 +73,8 @@ class Op:
     def infer(self, *operands: Any, **_: Any) -> tuple[TensorType, ...]:
         """The types of all formal outputs, from the Operands (None for an absent optional one).
 
-        Raises OpError naming what does not fit. A node may use fewer outputs than are returned.
+        A size that the contents of the operands decide and that is not known yet is `unknown`: equal ones are equal
+        sizes. Raises OpError naming what does not fit. A node may use fewer outputs than are returned.
         """
         raise NotImplementedError(f"{self.op_type}.infer")  # abstract
 
@@ -107,6 +111,30 @@ class Op:
 
 def _same(a: Any, b: Any) -> bool:
     return bool(type(a) is type(b) and a == b)
+
+
+def name_unknown(types: Sequence[TensorType],
+                 names: Iterator[str]) -> tuple[tuple[TensorType, ...], tuple[str, ...]]:
+    """The types with a symbol for every dimension that is `unknown`, and the symbols' names. They are taken from
+    `names` in order of first appearance, one for all equal dimensions. Raises GraphError if these do not suffice."""
+    found: dict[DimLike, Dim] = {}
+    taken: list[str] = []
+    for d in (d for t in types for d in t.shape):
+        if isinstance(d, Dim) and d not in found and is_unknown(d):
+            name = next(names, None)
+            if name is None:
+                raise GraphError("more sizes of its outputs depend on data than there are symbols for them")
+            taken.append(name)
+            found[d] = Dim((((name,), 1),))
+    if not found:
+        return tuple(types), ()
+    return tuple(TensorType(t.dtype, tuple(found.get(d, d) for d in t.shape)) for t in types), tuple(taken)
+
+
+def new_symbols(types: Sequence[TensorType], scope: set[str]) -> list[str]:
+    """The symbols in these types of outputs that are not in `scope`, in order of appearance: the names that
+    `name_unknown` gave."""
+    return list(dict.fromkeys(s for t in types for d in t.shape for s in symbols_of(d) if s not in scope))
 
 
 # Shape arithmetic is about shapes: larger integer tensors are data.

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import CnnccError, GraphError
 from .attributes import make_op, parse_attributes
 from .graph import Graph, Value
-from .op import Op
+from .op import Op, new_symbols
 from .types import TensorType, parse_type
 
 __all__ = ["parse_graph"]
@@ -73,6 +73,7 @@ class _Reader:
         self.graph = Graph()
         self.opened = self.closed = False
         self.values: dict[str, Value] = {}
+        self.symbols: set[str] = set()
 
     def statement(self, line: str) -> None:
         if not self.opened:
@@ -96,7 +97,9 @@ class _Reader:
             raise GraphError(f"'{line}' is not the start of a graph: expected 'graph @name(%x: type) {{'")
         self.graph.name = _unquote(m.group(1))
         for name, type_text, _ in _split(_INPUT, m.group(2), "an input '%x: f32[...]'"):
-            self._define(name, self.graph.add_input(_unquote(name), parse_type(type_text)))
+            value = self.graph.add_input(_unquote(name), parse_type(type_text))
+            self._define(name, value)
+            self.symbols |= value.type.symbols
         self.opened = True
 
     def _constant(self, name: str, weight: str | None, literal: str | None, type_text: str) -> None:
@@ -118,8 +121,11 @@ class _Reader:
         inputs = [None if none else self._value(given)
                   for given, none, _ in _split(_OPERAND, operands, "an operand '%x' or 'none'")]
         names = re.findall(rf"%({_NAME})", left)
-        node = self.graph.add_node(op, inputs, name=_unquote(name or names[0]), outputs=[_unquote(n) for n in names])
         declared = re.findall(_TYPE, types)
+        symbols = new_symbols([parse_type(written) for written in declared], self.symbols)
+        node = self.graph.add_node(op, inputs, name=_unquote(name or names[0]), outputs=[_unquote(n) for n in names],
+                                   symbols=symbols)
+        self.symbols.update(node.symbols)
         if len(declared) != len(names):
             raise GraphError(f"{op_type} has {len(names)} outputs, but {len(declared)} types")
         for value, given, written in zip(node.outputs, names, declared, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import GraphError
 from .graph import Graph, Node, Use, Value
+from .op import name_unknown
 
 __all__ = ["verify"]
 
@@ -13,11 +14,13 @@ def verify(graph: Graph) -> None:
 
     - every value read is an input, a constant, or an output of an earlier node of this graph (so there is no cycle);
     - names of values are unique, and names of outputs are as many as the outputs;
+    - every size that the data decide has a symbol, and no two nodes define one of the same name;
     - uses and inputs agree in both directions, as do outputs and producers;
     - every type is what the operator infers from its operands, and every constant's contents fit its type.
     """
     problems: list[str] = []
     defined: set[Value] = set(graph.inputs)
+    symbols: set[str] = set(graph.symbols)
     names = [v.name for v in graph.values]
     problems += [f"two values are named '{n}'" for n in {n for n in names if names.count(n) > 1}] \
         if len(set(names)) != len(names) else []
@@ -25,6 +28,8 @@ def verify(graph: Graph) -> None:
         problems += _check_operands(node, defined)
         problems += _check_outputs(node)
         defined.update(node.outputs)
+        problems += [f"{node!r} defines the size {s}, which is defined already" for s in node.symbols if s in symbols]
+        symbols.update(node.symbols)
     members = set(graph.walk())
     for value in graph.values:
         if value.is_constant and value.constant is not None and (
@@ -63,9 +68,11 @@ def _check_outputs(node: Node) -> list[str]:
     operands = [None if v is None else v.operand for v in node.inputs]
     try:
         node.op.check_arity([o is not None for o in operands])
-        types = node.op.infer(*operands)
+        types, symbols = name_unknown(node.op.infer(*operands), iter(node.symbols))
     except GraphError as error:
         return [f"{node!r}: {error}"]
+    if symbols != node.symbols:
+        problems.append(f"{node!r} defines the sizes {', '.join(symbols) or 'none'}, not {', '.join(node.symbols)}")
     for i, value in enumerate(node.outputs):
         if value.producer is not node or value.index != i:
             problems.append(f"{value!r} does not know {node!r} as its producer")

@@ -13,7 +13,7 @@ from .concat import Concat, Split, Tile
 from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .einsum import Einsum
-from .gather import Gather, GatherElements, GatherND, OneHot
+from .gather import Gather, GatherElements, GatherND, NonZero, OneHot
 from .gemm import Gemm, MatMul
 from .identity import Dropout, Identity
 from .lrn import LRN
@@ -76,6 +76,7 @@ _TABLE: tuple[type[Op], ...] = (
     Gather,
     GatherElements,
     GatherND,
+    NonZero,
     OneHot,
     ScatterElements,
     ScatterND,

@@ -57,6 +57,7 @@ class Split(ShapeArithmetic):
     since = 18
     operands = ("input", "split?")
     results = ("outputs*",)
+    shaped_by = ("split",)
 
     axis: int = 0
     num_outputs: int = 0
@@ -97,6 +98,7 @@ class Tile(ShapeArithmetic):
 
     since = 13
     operands = ("input", "repeats")
+    shaped_by = ("repeats",)
 
     def infer(self, x: Operand, repeats: Operand) -> tuple[TensorType, ...]:
         times = known_sizes("Tile", "repeats", repeats)

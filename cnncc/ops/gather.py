@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import DimLike, Op, Operand, TensorType
+from ..ir import DimLike, DType, Op, Operand, TensorType, unknown
 from .dtypes import ANY, INDICES, NUMERIC, check_dtype
 from .sizes import ShapeArithmetic, agree, known_sizes, resolve_axis, shape_text
 
-__all__ = ["Gather", "GatherElements", "GatherND", "OneHot"]
+__all__ = ["Gather", "GatherElements", "GatherND", "NonZero", "OneHot"]
 
 Array = np.ndarray[Any, Any]
 
@@ -123,6 +123,7 @@ class OneHot(Op):
 
     since = 28
     operands = ("indices", "depth", "values")
+    shaped_by = ("depth",)
 
     axis: int = -1
 
@@ -138,6 +139,8 @@ class OneHot(Op):
     def _depth(self, depth: Operand) -> DimLike:
         if depth.value is not None and depth.value.dtype != object:
             depth = Operand(TensorType(INDICES[-1], depth.type.shape), depth.value.astype(np.int64))
+        elif depth.value is None:
+            return unknown("depth")
         sizes = known_sizes("OneHot", "depth", depth)
         if len(sizes) != 1 or (isinstance(sizes[0], int) and sizes[0] < 1):
             raise OpError(f"OneHot: depth must be one number of at least 1, not {shape_text(sizes)}")
@@ -149,3 +152,20 @@ class OneHot(Op):
         places = np.expand_dims(indices.astype(np.int64), axis)
         positions = np.arange(count).reshape(-1, *(1,) * (indices.ndim - axis))
         return (np.where((places == positions) | (places + count == positions), values[1], values[0]),)
+
+
+@dataclass(frozen=True)
+class NonZero(Op):
+    """ONNX NonZero-13: where the elements that are not zero stand, in row-major order: a row of positions an axis."""
+
+    since = 13
+
+    def infer(self, x: Operand) -> tuple[TensorType, ...]:
+        check_dtype("NonZero", "X", x, ANY)
+        count: DimLike = unknown("count")
+        if x.value is not None and x.value.dtype != object:
+            count = int(np.count_nonzero(x.value))
+        return (TensorType(DType.I64, (x.type.rank, count)),)
+
+    def reference(self, x: Array) -> tuple[Array, ...]:
+        return (np.array(np.nonzero(np.atleast_1d(x)), np.int64)[:x.ndim],)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
-from .sizes import known_ints, known_sizes, resolve_axes, shape_text
+from .sizes import known_ints, known_sizes, resolve_axes, shape_text, unknown_sizes
 
 __all__ = ["PAD_MODES", "Pad"]
 
@@ -29,6 +29,7 @@ class Pad(Op):
 
     since = 19
     operands = ("data", "pads", "constant_value?", "axes?")
+    shaped_by = ("pads", "axes")
 
     mode: str = "constant"
 
@@ -54,6 +55,8 @@ class Pad(Op):
             raise OpError(f"Pad: data must have an axis to pad along, but is {x.type}")
         if value is not None and (value.type.dtype != x.type.dtype or value.type.size != 1):
             raise OpError(f"Pad: constant_value must be one {x.type.dtype.value}, not {value.type}")
+        if axes is not None and axes.value is None:
+            return (TensorType(x.type.dtype, unknown_sizes("Pad", x.type.rank)),)
         widths = self.widths(x.type.rank, known_sizes("Pad", "pads", pads),
                              None if axes is None else known_ints("Pad", "axes", axes))
         return (TensorType(x.type.dtype, tuple(self._size(size, *w) for size, w in

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
 from .dtypes import BOOL, FLOATS, NUMERIC, WIDE, check_dtype
-from .sizes import ShapeArithmetic, known_ints, resolve_axes, resolve_axis
+from .sizes import ShapeArithmetic, count_of, known_ints, resolve_axes, resolve_axis, unknown_sizes
 
 __all__ = ["REDUCTIONS", "ArgMax", "ArgMin", "Reduce"]
 
@@ -29,6 +29,7 @@ class Reduce(ShapeArithmetic):
     """
 
     operands = ("data", "axes?")
+    shaped_by = ("axes",)
     formula: ClassVar[Callable[[Array, Axes], Any]]  # keeps the dimensions
     accepts: ClassVar[tuple[DType, ...]]
 
@@ -43,7 +44,11 @@ class Reduce(ShapeArithmetic):
 
     def infer(self, x: Operand, axes: Operand | None = None) -> tuple[TensorType, ...]:
         check_dtype(self.op_type, "data", x, self.accepts)
-        gone = self.axes(x.type.rank, () if axes is None else known_ints(self.op_type, "axes", axes))
+        if axes is not None and axes.value is None and (count := count_of(self.op_type, "axes", axes)):
+            rank = x.type.rank if self.keepdims else x.type.rank - count
+            return (TensorType(x.type.dtype, unknown_sizes(self.op_type, rank)),)
+        given = () if axes is None or axes.value is None else known_ints(self.op_type, "axes", axes)
+        gone = self.axes(x.type.rank, given)
         sizes = [1 if i in gone else d for i, d in enumerate(x.type.shape) if self.keepdims or i not in gone]
         return (TensorType(x.type.dtype, tuple(sizes)),)
 

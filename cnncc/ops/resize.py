@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..ir import DimLike, DType, Op, Operand, TensorType, unknown
 from .dtypes import FLOATS, NUMERIC, check_dtype
 from .interpolation import COORDINATES, MODES, NEAREST_MODES, Axis, Sampling, sample_axis
 from .sizes import check_shape, known_sizes, resolve_axes, shape_text
@@ -34,6 +34,7 @@ class Resize(Op):
 
     since = 19
     operands = ("X", "roi?", "scales?", "sizes?")
+    shaped_by = ("roi", "scales", "sizes")
 
     antialias: bool = False
     axes: tuple[int, ...] = ()
@@ -81,6 +82,8 @@ class Resize(Op):
             wanted = known_sizes("Resize", "sizes", sizes)
             _check_count("sizes", axes, wanted)
             new = self._kept_aspect([shape[a] for a in axes], wanted)
+        elif any(o is not None and o.value is None for o in ((scales, roi) if self.crops else (scales,))):
+            new = tuple(unknown(f"d{a}") for a in axes)
         else:
             assert scales is not None
             factors = _floats("scales", scales)
@@ -98,9 +101,11 @@ class Resize(Op):
         if self.keep_aspect_ratio_policy == "stretch":
             return tuple(sizes)
         pairs = [(n, s) for n, s in zip(shape, sizes, strict=True) if isinstance(n, int) and isinstance(s, int)]
-        if len(pairs) < len(sizes) or any(n == 0 for n, _ in pairs):
-            raise OpError(f"Resize: keep_aspect_ratio_policy={self.keep_aspect_ratio_policy} needs fixed sizes, but "
+        if any(n == 0 for n, _ in pairs):
+            raise OpError(f"Resize: keep_aspect_ratio_policy={self.keep_aspect_ratio_policy} has nothing to keep where "
                           f"{shape_text(shape)} is resized to {shape_text(sizes)}")
+        if len(pairs) < len(sizes):
+            return tuple(unknown(f"d{axis}") for axis in range(len(sizes)))
         scale = self._common_scale(pairs)
         return tuple(math.floor(n * scale + Fraction(1, 2)) for n, _ in pairs)
 
@@ -184,7 +189,6 @@ def _scaled(size: DimLike, scale: float, part: float) -> DimLike:
     if isinstance(size, int):
         return int(np.floor(np.float32(size) * np.float32(part) * np.float32(scale)))
     ratio = Fraction(scale) * Fraction(part)
-    if ratio.denominator > 64:
-        raise OpError(f"Resize: the axis {size} times the scale {scale} is no whole number of elements: give the input "
-                      "a fixed size, or sizes instead of scales")
+    if ratio.denominator > 64:  # the floor of a rounded product: no polynomial
+        return unknown(f"{size} * {scale} * {part}")
     return (size * ratio.numerator) // ratio.denominator

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import Dim, DType, Op, Operand, TensorType
+from ..ir import Dim, DType, Op, Operand, TensorType, unknown
 from .dtypes import ANY, FLOATS, INDICES, WIDE, check_dtype, common_dtype
 from .sizes import resolve_axis
 
@@ -28,6 +28,7 @@ class Range(Op):
     since = 27
     operands = ("start", "limit", "delta")
     shape_arithmetic = True
+    shaped_by = ("start", "limit", "delta")
 
     stash_type: int = DType.F32.onnx
 
@@ -41,10 +42,9 @@ class Range(Op):
         for name, o in (("start", start), ("limit", limit), ("delta", delta)):
             if o.type.size != 1:
                 raise OpError(f"Range: {name} must be a scalar, not {o.type}")
-            if o.value is None:
-                raise OpError(f"Range: the shape of the output depends on data: {name} ({o.type}) does not "
-                              "follow from shapes and constants alone; make it a constant")
-            scalars.append(o.value.ravel()[0])
+            scalars += [] if o.value is None else [o.value.ravel()[0]]
+        if len(scalars) < 3:
+            return (TensorType(dtype, (unknown("count"),)),)
         return (TensorType(dtype, (_count(*scalars),)),)
 
     def reference(self, start: Array, limit: Array, delta: Array) -> tuple[Array, ...]:

@@ -14,6 +14,7 @@ from .elementwise import broadcast_shapes
 from .sizes import (
     ShapeArithmetic,
     check_shape,
+    count_of,
     known_ints,
     known_sizes,
     may_be_equal,
@@ -21,6 +22,7 @@ from .sizes import (
     resolve_axes,
     shape_text,
     sizes_array,
+    unknown_sizes,
 )
 
 __all__ = [
@@ -84,6 +86,7 @@ class Reshape(ShapeArithmetic):
     since = 14
     operands = ("data", "shape")
     alias = True
+    shaped_by = ("shape",)
 
     allowzero: bool = False
 
@@ -160,8 +163,12 @@ class Squeeze(ShapeArithmetic):
     since = 13
     operands = ("data", "axes?")
     alias = True
+    shaped_by = ("axes",)
 
     def infer(self, x: Operand, axes: Operand | None = None) -> tuple[TensorType, ...]:
+        if axes is not None and axes.value is None:
+            rank = x.type.rank - count_of("Squeeze", "axes", axes)
+            return (TensorType(x.type.dtype, unknown_sizes("Squeeze", rank)),)
         named = None if axes is None else known_ints("Squeeze", "axes", axes)
         gone = self._gone(x.type.shape, named)
         return (TensorType(x.type.dtype, tuple(d for i, d in enumerate(x.type.shape) if i not in gone)),)
@@ -189,8 +196,12 @@ class Unsqueeze(ShapeArithmetic):
     since = 13
     operands = ("data", "axes")
     alias = True
+    shaped_by = ("axes",)
 
     def infer(self, x: Operand, axes: Operand) -> tuple[TensorType, ...]:
+        if axes.value is None:
+            rank = x.type.rank + count_of("Unsqueeze", "axes", axes)
+            return (TensorType(x.type.dtype, unknown_sizes("Unsqueeze", rank)),)
         return (TensorType(x.type.dtype, self._target(x.type.shape, known_ints("Unsqueeze", "axes", axes))),)
 
     def reference(self, x: Array, axes: Array) -> tuple[Array, ...]:
@@ -209,6 +220,7 @@ class Expand(ShapeArithmetic):
 
     since = 13
     operands = ("input", "shape")
+    shaped_by = ("shape",)
 
     def infer(self, x: Operand, shape: Operand) -> tuple[TensorType, ...]:
         wanted = check_shape("Expand", known_sizes("Expand", "shape", shape))
@@ -226,6 +238,7 @@ class ConstantOfShape(Op):
     since = 9
     operands = ("input",)
     shape_arithmetic = True
+    shaped_by = ("input",)
 
     value: int | float = 0.0
     dtype: DType = DType.F32

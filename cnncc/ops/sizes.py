@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import Dim, DimLike, Op, Operand, evaluate_dim, symbol, symbols_of
+from ..ir import Dim, DimLike, Op, Operand, evaluate_dim, symbols_of, unknown
 from ..ir.dims import FloorDiv
 from .dtypes import INDICES, check_dtype
 
 __all__ = [
-    "ShapeArithmetic", "agree", "check_shape", "is_equal", "is_less", "known_ints", "known_sizes", "larger",
+    "ShapeArithmetic", "agree", "check_shape", "count_of", "is_equal", "is_less", "known_ints", "known_sizes", "larger",
     "lower_bound", "may_be_equal", "product", "resolve_axes", "resolve_axis", "shape_text", "sizes_array", "smaller",
+    "unknown_sizes",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -78,19 +79,37 @@ def sizes_array(sizes: Sequence[DimLike]) -> Array:
 
 
 def known_sizes(op_type: str, name: str, operand: Operand) -> tuple[DimLike, ...]:
-    """The contents of the scalar or one-dimensional i32 or i64 operand called `name`, ints and Dims. Raises OpError
-    where they are not known before the network runs."""
+    """The contents of the scalar or one-dimensional i32 or i64 operand called `name`, ints and Dims; where they are not
+    known before the network runs, an unknown size each. Raises OpError where not even their number is known."""
     check_dtype(op_type, name, operand, INDICES)
     if operand.type.rank > 1:
         raise OpError(f"{op_type}: {name} must have one dimension, not {operand.type}")
     if operand.value is None:
-        raise OpError(f"{op_type}: the shape of the output depends on data: {name} ({operand.type}) does not follow "
-                      "from shapes and constants alone; make it a constant")
+        return tuple(unknown(f"{name}{i}") for i in range(count_of(op_type, name, operand)))
     return tuple(d if isinstance(d, Dim) else int(d) for d in operand.value.ravel().tolist())
 
 
+def count_of(op_type: str, name: str, operand: Operand) -> int:
+    """The number of elements of an operand whose contents are not known, by which a rank is known nevertheless."""
+    check_dtype(op_type, name, operand, INDICES)
+    if not operand.type.is_static:
+        raise OpError(f"{op_type}: the rank of the output depends on data: {name} is {operand.type}; give it a fixed "
+                      "number of elements")
+    return math.prod(operand.type.static_shape)
+
+
+def unknown_sizes(op_type: str, rank: int) -> tuple[DimLike, ...]:
+    """The shape of an output of which the rank alone is known."""
+    if rank < 0:
+        raise OpError(f"{op_type}: there are more axes than the input has")
+    return tuple(unknown(f"d{axis}") for axis in range(rank))
+
+
 def known_ints(op_type: str, name: str, operand: Operand) -> tuple[int, ...]:
-    """As known_sizes, where symbolic sizes make no sense (axes, steps)."""
+    """As known_sizes, where symbolic sizes make no sense (axes, steps). Raises OpError where they are not known."""
+    if operand.value is None:
+        raise OpError(f"{op_type}: the shape of the output depends on data: {name} ({operand.type}) does not follow "
+                      "from shapes and constants alone; make it a constant")
     sizes = known_sizes(op_type, name, operand)
     ints = tuple(d for d in sizes if isinstance(d, int))
     if len(ints) != len(sizes):
@@ -164,7 +183,8 @@ def larger(*sizes: DimLike) -> DimLike | None:
 def may_be_equal(a: DimLike, b: DimLike) -> bool:
     """Whether a tensor with elements can have a == b: False only if no sizes of at least 1 make it so."""
     difference = a - b
-    return is_equal(evaluate_dim(difference, {s: symbol(s) + 1 for s in symbols_of(difference)}), 0) is not False
+    at_least_1 = {s: Dim((((s,), 1),)) + 1 for s in symbols_of(difference)}
+    return is_equal(evaluate_dim(difference, at_least_1), 0) is not False
 
 
 def agree(sizes: Iterable[DimLike]) -> DimLike | None:

@@ -27,6 +27,7 @@ class TopK(Op):
     since = 24
     operands = ("X", "K")
     results = ("Values", "Indices")
+    shaped_by = ("K",)
 
     axis: int = -1
     largest: bool = True

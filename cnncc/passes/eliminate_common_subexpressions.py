@@ -28,7 +28,7 @@ def eliminate_common_subexpressions(graph: Graph) -> bool:
 
     All operators of the IR are functions of their operands, so two equal ones always agree.
     """
-    changed = _merge_constants(graph)
+    changed, stale = _merge_constants(graph), False
     seen: dict[Hashable, Node] = {}
     for node in graph.nodes:
         first = seen.setdefault((node.op, node.inputs, len(node.outputs)), node)
@@ -36,7 +36,9 @@ def eliminate_common_subexpressions(graph: Graph) -> bool:
             for duplicate, value in zip(node.outputs, first.outputs, strict=True):
                 graph.replace_uses(duplicate, value)
             graph.remove_node(node)
-            changed = True
+            changed, stale = True, stale or bool(node.symbols)
+    if stale:  # sizes that had a symbol of their own are now those of the first
+        graph.reinfer()
     return changed
 
 

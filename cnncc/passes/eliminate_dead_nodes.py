@@ -35,7 +35,7 @@ def eliminate_dead_nodes(graph: Graph) -> bool:
 def _keep_outputs(graph: Graph, node: Node, count: int) -> None:
     """The node with its first `count` outputs only; they keep their names."""
     names = [v.name for v in node.outputs]
-    new = graph.add_node(node.op, node.inputs, name=node.name, outputs=count, before=node)
+    new = graph.add_node(node.op, node.inputs, name=node.name, outputs=count, before=node, symbols=node.symbols)
     for was, now in zip(node.outputs, new.outputs, strict=False):
         graph.replace_uses(was, now)
     graph.remove_node(node)

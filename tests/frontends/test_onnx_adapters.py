@@ -85,9 +85,8 @@ CASES: list[tuple[int, tuple[int, ...], int, str]] = [
     (18, (2, 4, 3), 3, "s = Constant<value = float[2] {2, 3}>() b = Constant<value = float[2] {-1, 1}>() "
                        "y = GroupNormalization<num_groups = 2>(x, s, b)"),
 ]
-# What no polynomial of N describes: whether N is 1, and min(N, 3).
-FIXED_ONLY = ("y = Squeeze(x)", "y = Slice<starts = [1], ends = [3]>(x)",
-              "y = Slice<starts = [0, -3], ends = [-1, 100], axes = [1, 0]>(x)")
+# The rank would depend on whether N is 1.
+FIXED_ONLY = ("y = Squeeze(x)",)
 
 
 @pytest.mark.parametrize(("opset", "shape", "rank", "nodes"), CASES, ids=[f"{o}-{n}" for o, _, _, n in CASES])

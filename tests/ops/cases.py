@@ -24,7 +24,7 @@ import pytest
 from onnx import helper
 
 from cnncc.errors import OpError
-from cnncc.ir import Activation, DType, Op, Operand, TensorType, format_op, parse_type
+from cnncc.ir import Activation, DType, Op, Operand, TensorType, format_op, name_unknown, parse_type
 from cnncc.ops import OPS
 from cnncc.ops.shape import ConstantOfShape
 
@@ -228,10 +228,12 @@ def operand(text: str, value: Any = None) -> Operand:
 
 
 def inferred(op: Op, *operands: str | Operand | None) -> str:
-    """The types that `infer` gives, as text, for operands given as text or ready."""
+    """The types that `infer` gives, as text, for operands given as text or ready; sizes that only the data decide are
+    called u0, u1, ..."""
     given = [operand(o) if isinstance(o, str) else o for o in operands]
     op.check_arity([o is not None for o in given])
-    return ", ".join(map(str, op.infer(*given)))
+    types, _ = name_unknown(op.infer(*given), (f"u{i}" for i in itertools.count()))
+    return ", ".join(map(str, types))
 
 
 def assert_refused(make: Callable[[], Op], operands: Sequence[str | Operand | None], message: str) -> None:

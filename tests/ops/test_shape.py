@@ -142,14 +142,9 @@ def test_shape_and_size_need_no_contents() -> None:
     assert fixed.dtype == np.int64 and fixed.tolist() == [2, 3]
 
 
-DEPENDS = "the shape of the output depends on data: {} ({}) does not follow from shapes and constants alone"
-
-
 @pytest.mark.parametrize(("op", "operands", "message"), [
-    (Reshape(), ["f32[2]", "i64[2]"], "Reshape: " + DEPENDS.format("shape", "i64[2]")),
-    (Expand(), ["f32[2]", "i64[2]"], "Expand: " + DEPENDS.format("shape", "i64[2]")),
-    (ConstantOfShape(), ["i64[2]"], "ConstantOfShape: " + DEPENDS.format("input", "i64[2]")),
-    (Unsqueeze(), ["f32[2]", "i64[1]"], "Unsqueeze: " + DEPENDS.format("axes", "i64[1]")),
+    (Reshape(), ["f32[2]", "i64[K]"], "Reshape: the rank of the output depends on data: shape is i64[K]"),
+    (Squeeze(), ["f32[2]", "i64[2]"], "Squeeze: there are more axes than the input has"),
     (Reshape(), ["f32[2]", "f32[2]"], "Reshape: shape is f32[2], but must be of type i32 or i64; insert a Cast"),
     (Reshape(), ["f32[2]", "i64[1,2]"], "Reshape: shape must have one dimension, not i64[1,2]"),
     (Reshape(), ["f32[2,3]", given_sizes(4, 2)],

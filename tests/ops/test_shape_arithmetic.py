@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnncc.errors import GraphError
-from cnncc.ir import DimLike, Op, evaluate, evaluate_dim, parse_dim, parse_graph, verify
+from cnncc.ir import DimLike, Op, evaluate, evaluate_dim, format_graph, parse_dim, parse_graph, verify
 from cnncc.ops import OPS
 from cnncc.ops.sizes import agree, is_equal, is_less, larger, lower_bound, smaller
 
@@ -131,15 +131,19 @@ def test_shuffle_moves_what_it_should() -> None:
     np.testing.assert_array_equal(y, x[:, [0, 4, 1, 5, 2, 6, 3, 7]])
 
 
-def test_data_gives_no_shape() -> None:
-    text = """
+def test_data_that_give_a_shape() -> None:
+    text = """\
 graph @data(%x: f32[N], %s: i64[1]) {
-  %y = Reshape(%x, %s) : f32[N]
+  %y = Reshape(%x, %s) : f32[rows]
   return %y
 }
 """
-    with pytest.raises(GraphError, match="line 3: Reshape: the shape of the output depends on data: shape"):
-        parse_graph(text, OPS)
+    graph = parse_graph(text, OPS)
+    assert graph.value("y").producer.symbols == ("rows",)
+    verify(graph)
+    assert format_graph(graph) == text
+    with pytest.raises(GraphError, match=r"line 2: %y is declared f32\[N\], but Reshape gives f32\[u0\]"):
+        parse_graph(text.replace("rows", "N"), OPS)
 
 
 def known(op: Op, *sizes: Any) -> Any:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnncc.errors import OpError
-from cnncc.ir import DType, evaluate_dim, parse_dim
+from cnncc.ir import DType, evaluate_dim, is_unknown, parse_dim
 from cnncc.ops.slice import Slice
 
 from .cases import Case, assert_refused, check, inferred, normal, operand, trials
@@ -92,12 +91,11 @@ def test_symbolic_axis(start: int | str, end: int | str, step: int, size: str) -
     (MIN, MIN, -1),
 ])
 def test_sizes_that_need_a_minimum(start: int | str, end: int | str, step: int) -> None:
-    assert_refused(Slice, ["f32[N]", given_sizes(start), given_sizes(end), given_sizes(0), given_sizes(step)],
-                   "in an axis of size N depends on the symbolic dimensions; fix them when compiling")
+    operands = [given_sizes(start), given_sizes(end), given_sizes(0), given_sizes(step)]
+    assert inferred(Slice(), "f32[N]", *operands) == "f32[u0]"
 
 
 @pytest.mark.parametrize(("operands", "message"), [
-    (["f32[5]", "i64[1]", given_sizes(2)], "Slice: the shape of the output depends on data: starts (i64[1])"),
     (["f32[5]", given_sizes(0, 1), given_sizes(2)],
      "Slice: starts [0,1], ends [2], axes [0,1] and steps [1,1] must have one number each for every axis"),
     (["f32[5]", given_sizes(0), given_sizes(2), given_sizes(1)], "Slice: the axis 1 is outside [-1, 0]"),
@@ -135,9 +133,8 @@ def test_as_specified(size: int, start: int, end: int, step: int) -> None:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.integers(0, 12), POSITIONS, POSITIONS, st.sampled_from([1, 2, 3, -1, -2]))
 def test_symbolic_size_is_right_unless_negative(size: int, start: int, end: int, step: int) -> None:
-    try:
-        (type_,) = Slice().infer(operand("f32[N]"), *map(given_sizes, (start, end, 0, step)))
-    except OpError:
+    (type_,) = Slice().infer(operand("f32[N]"), *map(given_sizes, (start, end, 0, step)))
+    if is_unknown(type_.shape[0]):
         return
     (count,) = type_.bind({"N": size}).static_shape
     assert count < 0 or count == len(meaning(size, start, end, step))

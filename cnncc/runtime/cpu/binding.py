@@ -21,7 +21,9 @@ from .kernels.reorder import launch_reorder
 from .lower.table import LOWERINGS
 from .lowering import BLOCKED, PLAIN, Choice, Tensor, stored_elements
 
-__all__ = ["Binding", "BoundStep", "bind", "constant_operands"]
+__all__ = [
+    "Binding", "BoundStep", "Facts", "bind", "bind_steps", "constant_operands", "first_facts", "infer_steps",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -55,50 +57,87 @@ class Binding:
         return Tensor(self.types[number], plan.buffers[number].layout, self.values.get(number), number in self.values)
 
 
+@dataclass
+class Facts:
+    """What is known of buffers before they are computed, by number: their types, their contents where these follow from
+    shapes, and of the contents those that no step computes: weights, and what shape arithmetic gives."""
+
+    types: dict[int, TensorType]
+    contents: dict[int, Array]
+    values: dict[int, Array]
+
+    def copy(self) -> Facts:
+        return Facts(dict(self.types), dict(self.contents), dict(self.values))
+
+
 def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
-    """Binds the plan's symbolic dimensions. Raises PlanInvalid where the plan contradicts its operators."""
+    """Binds the plan's symbolic dimensions. Raises PlanInvalid where the plan contradicts its operators, or has sizes
+    that depend on data (see regions.py)."""
+    facts = first_facts(plan, {port.buffer: plan.buffers[port.buffer].type.bind(symbols) for port in plan.inputs})
+    end = infer_steps(plan, 0, facts)
+    if end < len(plan.steps):
+        step = plan.steps[end]
+        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}): the shape of its output depends on data")
+    return bind_steps(plan, facts)
+
+
+def first_facts(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
+    """What is known when the inputs have these types."""
     odd = next((b for b in plan.buffers if b.layout not in (PLAIN, BLOCKED)), None)
+    odd = odd or next((plan.buffers[p.buffer] for p in (*plan.inputs, *plan.outputs)
+                       if plan.buffers[p.buffer].layout != PLAIN), None)
     if odd is not None:
-        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know")
-    types: list[TensorType | None] = [None] * len(plan.buffers)
-    values: dict[int, Array] = dict(plan.weights)
-    for port in plan.inputs:
-        types[port.buffer] = plan.buffers[port.buffer].type.bind(symbols)
-    for number in plan.weights:
-        types[number] = plan.buffers[number].type
-    for step in plan.steps:
-        _infer(plan, step, types, values)
-    bound = tuple(t if t is not None else b.type for t, b in zip(types, plan.buffers, strict=True))
-    steps = tuple(_bound_step(plan, step, bound, values) for step in plan.steps if step.kernel not in (ALIAS, KNOWN))
-    known = {b for s in plan.steps if s.kernel == KNOWN for b in s.outputs} | set(plan.weights)
-    sizes = [0 if n in known else _stored_bytes(plan, n, t) for n, t in enumerate(bound)]
+        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know "
+                          "there")
+    types = dict(inputs) | {n: plan.buffers[n].type for n in plan.weights}
+    return Facts(types, dict(plan.weights), dict(plan.weights))
+
+
+def infer_steps(plan: Plan, start: int, facts: Facts) -> int:
+    """Infers the types of what the steps from `start` on compute, up to the first whose sizes depend on data; its
+    number, or that of all steps."""
+    for number in range(start, len(plan.steps)):
+        if not _infer(plan.steps[number], facts):
+            return number
+    return len(plan.steps)
+
+
+def bind_steps(plan: Plan, facts: Facts) -> Binding:
+    """Binds the steps of a plan whose types are known; of a buffer that no step mentions nothing need be known."""
+    bound = tuple(facts.types.get(n, b.type) for n, b in enumerate(plan.buffers))
+    values, contents = facts.values, facts.contents
+    steps = tuple(_bound_step(plan, step, bound, values, contents) for step in plan.steps
+                  if step.kernel not in (ALIAS, KNOWN))
+    sizes = [0 if n in values or n not in facts.types else _stored_bytes(plan, n, t) for n, t in enumerate(bound)]
     for step in plan.steps:
         _check_alias(plan, step, bound, sizes)
     for bound_step in steps:
         _check_extents(plan, bound_step, sizes)
-    storage = assign_storage(plan, [t.static_shape for t in bound], sizes, [s.inplace for s in steps])
+    shapes = [t.static_shape if n in facts.types else () for n, t in enumerate(bound)]
+    storage = assign_storage(plan, shapes, sizes, [s.inplace for s in steps])
     return Binding(bound, values, steps, storage)
 
 
-def _infer(plan: Plan, step: Step, types: list[TensorType | None], values: dict[int, Array]) -> None:
-    operands = []
-    for number in step.inputs:
-        type_ = None if number is None else types[number]
-        operands.append(None if number is None or type_ is None else Operand(type_, values.get(number)))
+def _infer(step: Step, facts: Facts) -> bool:
+    """Adds the step's results to what is known; False where their sizes depend on data."""
+    operands = [None if n is None else Operand(facts.types[n], facts.contents.get(n)) for n in step.inputs]
     try:
         results = step.op.infer(*operands)
+        if not all(t.is_static for t in results[:len(step.outputs)]):
+            return False
         contents = known_outputs(step.op, operands, results)
     except CnnccError as error:
         raise type(error)(f"step '{step.name}' ({step.op.op_type}): {error}") from None
     for number, type_, value in zip(step.outputs, results, contents, strict=False):
-        if not type_.is_static:
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}): the shape of its output depends on data")
-        types[number] = type_
+        facts.types[number] = type_
+        if value is not None:
+            facts.contents[number] = value = value.astype(type_.dtype.numpy, order="C")  # keeps rank 0
         if step.kernel == KNOWN:
             if value is None:
                 raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) is marked as known before the run, but its "
                                   "result depends on data")
-            values[number] = value.astype(type_.dtype.numpy, order="C")  # keeps rank 0
+            facts.values[number] = value
+    return True
 
 
 def _check_alias(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[int]) -> None:
@@ -123,9 +162,10 @@ def _stored_bytes(plan: Plan, number: int, type_: TensorType) -> int:
     return stored_elements(type_.static_shape, layout, plan.lanes) * type_.dtype.itemsize
 
 
-def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: Mapping[int, Array]) -> BoundStep:
+def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: Mapping[int, Array],
+                contents: Mapping[int, Array]) -> BoundStep:
     def tensor(number: int | None) -> Tensor | None:
-        return None if number is None else Tensor(types[number], plan.buffers[number].layout, values.get(number),
+        return None if number is None else Tensor(types[number], plan.buffers[number].layout, contents.get(number),
                                                   number in values)
 
     inputs = [tensor(n) for n in step.inputs]

@@ -188,7 +188,7 @@ class Context:
     def _copy_outputs(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Fills the outputs that no step writes: inputs, constants, and tensors that are given twice."""
         for number, buffer in self._copied:
-            np.copyto(outputs[number], self._view(buffer, inputs, outputs))
+            np.copyto(outputs[number].reshape(-1), self._raw(buffer, inputs, outputs))
 
     def _root_bytes(self, root: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> Array:
         storage, values = self.prepared.binding.storage, self.prepared.binding.values

@@ -28,7 +28,7 @@ Key = tuple[str, Params]
 # Modules of this folder whose text no kernel is made of; all others count for every kernel.
 NO_KERNEL_CODE = (
     "__init__.py", "binding.py", "compile_pool.py", "execution.py", "executor.py", "limits.py", "lowering.py",
-    "profiling.py", "threads.py", "worker_pool.py",
+    "profiling.py", "regions.py", "runner.py", "threads.py", "worker_pool.py",
 )  # fmt: skip
 _HERE = Path(__file__).parent
 _MAGIC = b"cnncc-kernel-1\n"

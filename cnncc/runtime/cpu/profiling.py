@@ -13,9 +13,8 @@ import numpy as np
 from ...costs import cost
 from ...ir import TensorType
 from ...profile import Profile, StepProfile, medians
-from .binding import Binding, BoundStep
-from .execution import Context
 from .limits import Limits, measure_limits
+from .runner import Runner, TimedStep
 
 __all__ = ["profile"]
 
@@ -23,30 +22,29 @@ Array = np.ndarray[Any, Any]
 WARM_UPS = 2
 
 
-def profile(context: Context, inputs: Sequence[Array], outputs: Sequence[Array], runs: int) -> Profile:
-    """Runs `context` on these arrays `runs` times plainly and `runs` times with a time stamp after every step."""
-    prepared = context.prepared
-    whole, times = [], []
+def profile(runner: Runner, inputs: Sequence[Array], runs: int) -> Profile:
+    """Runs the plan on these arrays `runs` times plainly and `runs` times with a time stamp after every step."""
+    whole, timed = [], []
     for number in range(WARM_UPS + max(1, runs)):
         start = time.perf_counter()
-        context.run(inputs, outputs)
+        runner.run(inputs)
         end = time.perf_counter()
-        stamps = context.run_timed(inputs, outputs)
+        steps = runner.run_timed(inputs)
         if number >= WARM_UPS:
             whole.append(end - start)
-            times.append(stamps)
-    limits, seconds = measure_limits(prepared.threads), medians(times)
+            timed.append(steps)
+    limits, seconds = measure_limits(runner.threads), medians([[(s.begin, s.end) for s in run] for run in timed])
     starts = accumulate(seconds, initial=0.0)
-    steps = tuple(_step(bound, prepared.binding, limits, took, start)
-                  for bound, took, start in zip(prepared.binding.steps, seconds, starts, strict=False))
-    return Profile(prepared.plan.name, prepared.threads, max(1, runs), statistics.median(whole), limits.flops,
-                   limits.bandwidth, steps)
+    profiles = tuple(_step(step, limits, took, start)
+                     for step, took, start in zip(timed[0], seconds, starts, strict=False))
+    return Profile(runner.plan.name, runner.threads, max(1, runs), statistics.median(whole), limits.flops,
+                   limits.bandwidth, profiles)
 
 
-def _step(bound: BoundStep, binding: Binding, limits: Limits, seconds: float, start: float) -> StepProfile:
-    step = bound.step
-    inputs = [None if n is None else binding.types[n] for n in step.inputs]
-    outputs = [binding.types[n] for n in step.outputs]
+def _step(timed: TimedStep, limits: Limits, seconds: float, start: float) -> StepProfile:
+    step, types = timed.bound.step, timed.types
+    inputs = [None if n is None else types[n] for n in step.inputs]
+    outputs = [types[n] for n in step.outputs]
     needs = cost(step.op, inputs, outputs)
     macs, moved = int(str(needs.macs)), int(str(needs.bytes))
     limit = max(2 * macs / limits.flops, moved / limits.bandwidth)
