@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench zoo golden clean
+.PHONY: help demo test check conformance bench zoo golden clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,9 @@ bench: $(VENV)/bench.stamp  ## measure against ONNX Runtime, OpenVINO and ncnn; 
 
 zoo: $(VENV)/test.stamp  ## run every network of the zoo at full size and compare it with ONNX Runtime
 	$(PY) benchmarks/zoo.py
+
+conformance: $(VENV)/test.stamp  ## run onnx's own operator and model tests; ARGS="--json", "-k TEXT", ...
+	$(PY) -m tests.conformance $(ARGS)
 
 golden: $(VENV)/test.stamp  ## write the expected whole-pipeline outputs of tests/golden anew
 	$(PY) -m pytest tests/golden --update-golden

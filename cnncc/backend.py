@@ -34,22 +34,26 @@ class CnnccBackendRep(BackendRep):
 
     A model in which an input's contents decide a shape (the target of a Reshape, the k of a TopK) is compiled for the
     contents that a run gives, once for each; inputs of no more than one dimension may be of that kind.
+
+    Attributes:
+        inputs: the names of the inputs that a run takes, in order.
+        deciding: those of them whose contents the model is compiled for.
     """
 
     def __init__(self, model: onnx.ModelProto, threads: int | None, options: Mapping[str, Any]) -> None:
         self._model, self._threads, self._options = model, threads, dict(options)
         stored = {t.name for t in model.graph.initializer} | set(options.get("constants") or {})
         inputs = [v for v in model.graph.input if v.name not in stored]
-        self._inputs = [v.name for v in inputs]
+        self.inputs = [v.name for v in inputs]
         self._outputs = [v.name for v in model.graph.output]
-        self._deciding: list[str] = []
+        self.deciding: list[str] = []
         self._sessions: dict[tuple[Any, ...], InferenceSession] = {}
         try:
             self._session({})
         except UnsupportedError:
-            self._deciding = [v.name for v in inputs if v.type.tensor_type.HasField("shape")
+            self.deciding = [v.name for v in inputs if v.type.tensor_type.HasField("shape")
                               and len(v.type.tensor_type.shape.dim) <= 1]
-            if not self._deciding:
+            if not self.deciding:
                 raise
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Array, ...]:
@@ -60,7 +64,7 @@ class CnnccBackendRep(BackendRep):
                 will do for a single input.
         """
         feeds = self._named(inputs)
-        session = self._session({name: np.asarray(feeds.pop(name)) for name in self._deciding})
+        session = self._session({name: np.asarray(feeds.pop(name)) for name in self.deciding})
         return namedtupledict("Outputs", self._outputs)(*session.run(None, feeds))
 
     def _named(self, inputs: Any) -> dict[str, Any]:
@@ -68,11 +72,11 @@ class CnnccBackendRep(BackendRep):
             feeds = dict(inputs)
         else:
             given = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
-            if len(given) != len(self._inputs):
-                raise InputError(f"{len(given)} arrays were given, but the model has {len(self._inputs)} inputs: "
-                                 f"{', '.join(self._inputs)}")
-            feeds = dict(zip(self._inputs, given, strict=True))
-        missing = [name for name in self._deciding if name not in feeds]
+            if len(given) != len(self.inputs):
+                raise InputError(f"{len(given)} arrays were given, but the model has {len(self.inputs)} inputs: "
+                                 f"{', '.join(self.inputs)}")
+            feeds = dict(zip(self.inputs, given, strict=True))
+        missing = [name for name in self.deciding if name not in feeds]
         if missing:
             raise InputError(f"no array was given for the input '{missing[0]}': add it to the inputs")
         return feeds
