@@ -55,9 +55,10 @@ def print_tables(outcomes: Sequence[Outcome]) -> None:
             reasons.add_row(group.name, str(counts[group.name]), group.reason)
     if counts:
         console.print(reasons)
-    for outcome in outcomes:
-        if outcome.problem:
-            console.print(f"FAILED {outcome.trial.suite}/{outcome.trial.name}: {outcome.problem}", markup=False, highlight=False, soft_wrap=True)
+    for o in outcomes:
+        if o.problem:
+            console.print(f"FAILED {o.trial.suite}/{o.trial.name}: {o.problem}", markup=False, highlight=False,
+                          soft_wrap=True)
 
 
 def _right(head: str) -> object:

@@ -86,7 +86,8 @@ def groups() -> tuple[Group, ...]:
     """The exclusions, in the file's order."""
     with (Path(__file__).parent / "exclusions.toml").open("rb") as file:
         tables = tomllib.load(file)
-    return tuple(Group(name, entry["reason"], entry.get("refusal"), tuple(entry["tests"])) for name, entry in tables.items())
+    return tuple(Group(name, entry["reason"], entry.get("refusal"), tuple(entry["tests"]))
+                 for name, entry in tables.items())
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -117,8 +118,8 @@ def _stored_data(model: onnx.ModelProto, folder: Path) -> Iterator[tuple[list[An
 
 
 def _read(folder: Path, kind: str, infos: Sequence[onnx.ValueInfoProto]) -> list[Any]:
-    count = len(list(folder.glob(f"{kind}_*.pb")))
-    return [_message(info).FromString((folder / f"{kind}_{i}.pb").read_bytes()) for i, info in zip(range(count), infos)]
+    return [_message(infos[i]).FromString((folder / f"{kind}_{i}.pb").read_bytes())
+            for i in range(len(list(folder.glob(f"{kind}_*.pb"))))]
 
 
 def _message(info: onnx.ValueInfoProto) -> Any:
