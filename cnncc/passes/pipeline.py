@@ -15,6 +15,7 @@ from .fuse_activation import fuse_activation
 from .fuse_pad import fuse_pad
 from .fuse_residual import fuse_residual
 from .manager import Pass, Pipeline
+from .project_recurrent_inputs import project_recurrent_inputs
 from .recognize_activations import recognize_activations
 from .recognize_normalization import recognize_normalization
 from .resolve_auto_pad import resolve_auto_pad
@@ -35,6 +36,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     fuse_activation,
     fuse_pad,
     fuse_residual,
+    project_recurrent_inputs,
     recognize_activations,
     recognize_normalization,
     resolve_auto_pad,
@@ -53,6 +55,7 @@ _CLEAN: Pipeline = (
     fold_shape_arithmetic,
     fold_constants,
     resolve_auto_pad,
+    project_recurrent_inputs,
     (
         eliminate_dead_nodes,
         eliminate_identities,

@@ -275,12 +275,14 @@ def _by_group(call: Call) -> None:
 _ANY = math.inf
 _REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
                "ReduceProd", "ReduceSumSquare")
+_RECURRENT = ("GRU", "LSTM", "RNN")
 _BROADCASTING = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor")
 
 # operator -> rows of (first opset, last opset, function), applied in order
 ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     **dict.fromkeys(_BROADCASTING, ((1, 6, _legacy_broadcast),)),
     **dict.fromkeys(_REDUCTIONS, ((1, 17, _ints_to_input("axes", 1)),)),
+    **dict.fromkeys(_RECURRENT, ((1, 6, _drop("output_sequence")),)),
     "Attention": ((23, _ANY, decompose_attention),),
     "BatchNormalization": ((1, 6, _in_test_mode), (1, 8, _spatial)),
     "Cast": ((1, 5, _cast_by_name),),

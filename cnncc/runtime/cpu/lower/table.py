@@ -11,6 +11,7 @@ from .gemm import GemmLowering, MatMulLowering
 from .join import JOINS
 from .normalize import NORMALIZATIONS
 from .pool import POOLS
+from .recurrent import RECURRENT
 from .reduce import REDUCTIONS
 from .resize import ResizeLowering
 
@@ -23,6 +24,7 @@ LOWERINGS: dict[str, Lowering] = {
     "MatMul": MatMulLowering(),
     "Resize": ResizeLowering(),
     **POOLS,
+    **RECURRENT,
     **ELEMENTWISE,
     **NORMALIZATIONS,
     **JOINS,
