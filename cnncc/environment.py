@@ -1,6 +1,7 @@
 """The one module that reads the environment.
 
     CNNCC_NUM_THREADS   threads of a session that is not told how many
+    CNNCC_CPU           avx2, baseline: compile kernels for a lesser CPU; native (the default): for this one
     CNNCC_DEBUG         1: pass timings; 2: also kernel choices and the arena; 3: also the IR after each pass
 """
 
@@ -10,7 +11,7 @@ import os
 
 from .errors import InputError
 
-__all__ = ["debug_level", "thread_count"]
+__all__ = ["cpu_restriction", "debug_level", "thread_count"]
 
 
 def thread_count(given: int | None = None) -> int:
@@ -27,6 +28,14 @@ def thread_count(given: int | None = None) -> int:
     if given < 1:
         raise InputError(f"threads must be at least 1, not {given}")
     return given
+
+
+def cpu_restriction() -> str:
+    """"native", or the name of the lesser CPU that kernels are to be compiled for."""
+    text = os.environ.get("CNNCC_CPU", "").strip() or "native"
+    if text not in ("native", "avx2", "baseline"):
+        raise InputError(f"CNNCC_CPU must be native, avx2 or baseline, not '{text}'")
+    return text
 
 
 def debug_level() -> int:

@@ -22,7 +22,7 @@ ALLOWED = {
     "passes": {"errors", "ir", "ops"},
     "plan": {"errors", "ir", "planfile"},
     "storage": {"errors", "memory", "plan"},
-    "runtime": {"costs", "errors", "ir", "ops", "plan", "profile", "storage"},
+    "runtime": {"costs", "environment", "errors", "ir", "ops", "plan", "profile", "storage"},
 }
 HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
 

@@ -17,13 +17,11 @@ __all__ = ["describe_machine"]
 
 def describe_machine(engines: Sequence[str]) -> dict[str, str]:
     """CPU, caches, memory, system, versions and date, as far as the system tells."""
-    import llvmlite.binding as llvm
-
-    from ..runtime.cpu.native import host_lanes
+    from ..runtime.cpu.native import target
 
     found = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "cpu": f"{_cpu_name()} ({llvm.get_host_cpu_name()}, vectors of {host_lanes()} floats)",
+        "cpu": f"{_cpu_name()} ({target().cpu}, vectors of {target().lanes} floats)",
         "cpus": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
         "caches": _caches(),
         "memory": _memory(),

@@ -175,7 +175,7 @@ def _prelu(c: Code, x: Any, slope: Any) -> Any:
 
 
 def _affine(c: Code, x: Any, scale: Any, shift: Any) -> Any:
-    return c.call("fma", x, scale, shift)
+    return c.call("fmuladd", x, scale, shift)
 
 
 def _power(c: Code, x: Any, y: Any) -> Any:

@@ -21,14 +21,17 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from cnncc.environment import cpu_restriction
+from cnncc.errors import InputError
+from cnncc.runtime.cpu.half import CONVERSIONS
 from cnncc.runtime.cpu.kernel import Params
 
 Key = tuple[str, Params]
 
 # Modules of this folder whose text no kernel is made of; all others count for every kernel.
 NO_KERNEL_CODE = (
-    "__init__.py", "binding.py", "compile_pool.py", "execution.py", "executor.py", "limits.py", "lowering.py",
-    "profiling.py", "regions.py", "runner.py", "threads.py", "worker_pool.py",
+    "__init__.py", "binding.py", "compile_pool.py", "execution.py", "executor.py", "half.py", "limits.py",
+    "lowering.py", "profiling.py", "regions.py", "runner.py", "threads.py", "worker_pool.py",
 )  # fmt: skip
 _HERE = Path(__file__).parent
 _MAGIC = b"cnncc-kernel-1\n"
@@ -46,11 +49,8 @@ class CacheInfo:
 
 
 def host_lanes() -> int:
-    """Floats in a vector register of this machine: 16 (AVX-512), 8 (AVX2) or 4."""
-    features = _host()[2]
-    if features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"):
-        return 16
-    return 8 if features.get("avx2") and features.get("fma") else 4
+    """Floats in a vector register of this machine: 16 (AVX-512), 8 (AVX2) or 4; fewer where CNNCC_CPU says so."""
+    return target().lanes
 
 
 def get_kernel(name: str, params: Params) -> int:
@@ -109,27 +109,48 @@ def is_cached(name: str, params: Params) -> bool:
 # --- compiling ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Target:
+    """What kernels are compiled for: LLVM's names, floats of a vector register, whether it converts float16."""
+
+    triple: str
+    cpu: str
+    features: str
+    lanes: int
+    half: bool
+
+
 @cache
-def _host() -> tuple[str, str, Any]:
+def target() -> Target:
+    """This machine, or the lesser one that CNNCC_CPU names."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features()
-    return llvm.get_process_triple(), llvm.get_host_cpu_name(), features
+    triple, wanted = llvm.get_process_triple(), cpu_restriction()
+    host = llvm.get_host_cpu_features()
+    has_avx2 = host.get("avx2") and host.get("fma")
+    if wanted == "avx2":
+        if not has_avx2:
+            raise InputError("CNNCC_CPU=avx2 needs a CPU with AVX2 and FMA: leave it out")
+        return Target(triple, "x86-64-v3", "", 8, True)
+    x86 = triple.startswith("x86_64")
+    if wanted == "baseline":
+        return Target(triple, "x86-64-v2" if x86 else "generic", "", 4, not x86)
+    lanes = 16 if all(host.get(f) for f in ("avx512f", "avx512vl", "avx512dq")) else 8 if has_avx2 else 4
+    return Target(triple, llvm.get_host_cpu_name(), host.flatten(), lanes, not x86 or bool(host.get("f16c")))
 
 
 @cache
 def _machine() -> llvm.TargetMachine:
-    triple, cpu, features = _host()
-    target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(
-        cpu=cpu, features=features.flatten(), opt=3, reloc="default", codemodel="jitdefault", jit=True
+    cpu, features = target().cpu, target().features
+    return llvm.Target.from_triple(target().triple).create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
     )
 
 
 @cache
 def _engine() -> llvm.ExecutionEngine:
-    module = llvm.parse_assembly("")
-    module.triple = _host()[0]
+    module = llvm.parse_assembly("" if target().half else CONVERSIONS)
+    module.triple = target().triple
     return llvm.create_mcjit_compiler(module, _machine())
 
 
@@ -154,9 +175,11 @@ def compile_object(key: Key) -> bytes:
 
 def _module(key: Key, symbol: str) -> llvm.ModuleRef:
     """The kernel's LLVM module, optimised by Numba, with one visible function of the kernel's signature."""
-    from numba import int64, void
+    from numba import config, int64, void
     from numba.core.ccallback import CFunc
 
+    if cpu_restriction() != "native":
+        config.CPU_NAME, config.CPU_FEATURES = target().cpu, target().features
     name, params = key
     kernel = _kernel(name)
     function = kernel.build(**dict(params))
@@ -250,8 +273,9 @@ def _fingerprint() -> bytes:
         if path.name not in NO_KERNEL_CODE:
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     versions = [f"{package}={version(package)}" for package in ("numba", "llvmlite")]
-    triple, cpu, features = _host()
-    digest.update("\n".join([sys.version, platform.machine(), *versions, triple, cpu, features.flatten()]).encode())
+    machine = target()
+    names = [sys.version, platform.machine(), *versions, machine.triple, machine.cpu, machine.features]
+    digest.update("\n".join(names).encode())
     return digest.digest()
 
 

@@ -125,7 +125,7 @@ def _call(name: str):
 
 
 def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    return _call("fma")(builder, a, b, c)
+    return _call("fmuladd")(builder, a, b, c)
 
 
 def _minimum(builder, hi, v):

@@ -96,7 +96,7 @@ def build(size: int, power: str, lanes: int):
                 total = b.fadd(total, shifted(behind, here, lanes - j))
             for j in range(1, after + 1):
                 total = b.fadd(total, shifted(here, ahead, j))
-            base = emit.call(b, "fma", total, emit.spread(b, scale, lanes), emit.spread(b, bias, lanes))
+            base = emit.call(b, "fmuladd", total, emit.spread(b, scale, lanes), emit.spread(b, bias, lanes))
             factor = emit.compiled(context, b, raised, base, beta)
             value = b.fmul(emit.load(b, at, "f32", lanes), factor)
             emit.store(b, b.add(y, b.mul(i, I64(width))), value, "f32", lanes)

@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from .. import native
 
 __all__ = ["Findings"]
@@ -40,8 +38,9 @@ class Findings:
     @staticmethod
     def load(lanes: int, threads: int, version: str) -> Findings:
         """The findings of earlier runs; none where there is no file, or, with a warning, where it is damaged."""
-        machine = {"cpu": llvm.get_host_cpu_name(), "features": llvm.get_host_cpu_features().flatten(), "lanes": lanes,
-                   "threads": threads, "cnncc": version, "kernels": _digest_of_kernels()}
+        target = native.target()
+        machine = {"cpu": target.cpu, "features": target.features, "lanes": lanes, "threads": threads,
+                   "cnncc": version, "kernels": _digest_of_kernels()}
         folder = native.cache_info().path
         if folder is None:
             return Findings(machine)
