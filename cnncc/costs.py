@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .ir import DimLike, Op, TensorType
-from .ops.conv import Conv
+from .ops.conv import ConvBase
 from .ops.conv_transpose import ConvTranspose
 from .ops.gemm import Gemm, MatMul
+from .ops.integer_matmul import MATRIX_PRODUCTS, QGemm
 from .ops.recurrent import Recurrent
 
 __all__ = ["Cost", "cost"]
 
 # Operators that look up only as much of their first input as they give.
+_PRODUCTS = (Gemm, MatMul, *MATRIX_PRODUCTS)
 _SELECTING = frozenset({"Slice", "Gather", "GatherElements", "GatherND", "Split"})
 
 
@@ -52,15 +54,15 @@ def _macs(op: Op, inputs: Sequence[TensorType | None], outputs: Sequence[TensorT
         # at each step of each sequence h is multiplied with R, and x with W where that is not done already
         return math.prod(op.swapped(_known(inputs[0]).shape)[:2]) * sum(
             (math.prod(t.shape) for t in inputs[1:3] if t is not None), start=0)
-    if not isinstance(op, (Conv, ConvTranspose, Gemm, MatMul)):
+    if not isinstance(op, (ConvBase, ConvTranspose, *_PRODUCTS)):
         return 0
-    x, w = inputs[0], inputs[1]
+    x, w = inputs[0], inputs[op.weights if isinstance(op, ConvBase) else 1]
     assert x is not None and w is not None
-    if isinstance(op, Conv):  # each output sums over w[oc]
+    if isinstance(op, ConvBase):  # each output sums over w[oc]
         return math.prod(outputs[0].shape) * math.prod(w.shape[1:])
     if isinstance(op, ConvTranspose):  # each input is spread by w[c]
         return math.prod(x.shape) * math.prod(w.shape[1:])
-    depth = x.shape[0] if isinstance(op, Gemm) and op.transA else x.shape[-1]
+    depth = x.shape[0] if isinstance(op, (Gemm, QGemm)) and op.transA else x.shape[-1]
     return math.prod(outputs[0].shape) * depth
 
 

@@ -16,6 +16,8 @@ from .einsum import Einsum
 from .gather import Gather, GatherElements, GatherND, NonZero, OneHot
 from .gemm import Gemm, MatMul
 from .identity import Dropout, Identity
+from .integer_conv import ConvInteger, QLinearConv
+from .integer_matmul import MATRIX_PRODUCTS
 from .lrn import LRN
 from .normalization import (
     GroupNormalization,
@@ -27,6 +29,8 @@ from .normalization import (
 )
 from .pad import Pad
 from .pool import POOLS
+from .qlinear import QLINEAR
+from .quantize import DequantizeLinear, DynamicQuantizeLinear, QuantizeLinear
 from .recurrent import RECURRENT
 from .reduce import REDUCTIONS, ArgMax, ArgMin
 from .resize import Resize
@@ -55,6 +59,13 @@ _TABLE: tuple[type[Op], ...] = (
     Gemm,
     MatMul,
     Einsum,
+    ConvInteger,
+    QLinearConv,
+    *MATRIX_PRODUCTS,
+    *QLINEAR,
+    DequantizeLinear,
+    DynamicQuantizeLinear,
+    QuantizeLinear,
     *ACTIVATION_OPS,
     Hardmax,
     LogSoftmax,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,21 +13,17 @@ from ..ir import Activation, DimLike, Op, Operand, TensorType
 from .sizes import shape_text
 from .spatial import Windows, check_windows, place_windows, taps
 
-__all__ = ["Conv"]
+__all__ = ["Conv", "ConvBase"]
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Conv(Op):
-    """ONNX Conv-22: Y[n, oc, o] = sum over c, k of X[n, c, o*stride + k*dilation - pad] * W[oc, c, k] + B[oc].
+class ConvBase(Op):
+    """The geometry of a convolution: X [N, C, *spatial], W [OC, C/group, *kernel]; `weights` is W's number among the
+    operands."""
 
-    X [N, C, *spatial], W [OC, C/group, *kernel], B [OC]. Beyond ONNX: R, of Y's shape, is added to the sum, and
-    `activation` is applied last; passes fuse them here.
-    """
-
-    since = 22
-    operands = ("X", "W", "B?", "R?")
+    weights: ClassVar[int] = 1
 
     auto_pad: str = "NOTSET"
     dilations: tuple[int, ...] = ()
@@ -35,7 +31,6 @@ class Conv(Op):
     kernel_shape: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
-    activation: Activation | None = None
 
     def check(self) -> None:
         check_windows(self.op_type, auto_pad=self.auto_pad, pads=self.pads, strides=self.strides,
@@ -48,17 +43,32 @@ class Conv(Op):
         rank = len(x) - 2
         given = f"X {shape_text(x)} and W {shape_text(w)}"
         if rank < 1 or len(w) != rank + 2:
-            raise OpError(f"Conv: X must be [N, C, *spatial] and W of the same rank, but there are {given}")
+            raise OpError(f"{self.op_type}: X must be [N, C, *spatial] and W of the same rank, but there are {given}")
         kernel = tuple(d for d in w[2:] if isinstance(d, int))
         if len(kernel) != rank or not isinstance(w[0], int) or not isinstance(w[1], int):
-            raise OpError(f"Conv: the shape of W must be fixed, not {shape_text(w)}")
+            raise OpError(f"{self.op_type}: the shape of W must be fixed, not {shape_text(w)}")
         if self.kernel_shape and self.kernel_shape != kernel:
-            raise OpError(f"Conv: kernel_shape {shape_text(self.kernel_shape)} is not that of W {shape_text(w)}")
+            raise OpError(f"{self.op_type}: kernel_shape {shape_text(self.kernel_shape)} is not that of W "
+                          f"{shape_text(w)}")
         if x[1] != w[1] * self.group or w[0] % self.group:
-            raise OpError(f"Conv: {given} do not fit with group {self.group}: X must have {w[1] * self.group} "
-                          f"channels, and W's first axis must be divisible by {self.group}")
-        return place_windows("Conv", x[2:], kernel, strides=self.strides, dilations=self.dilations, pads=self.pads,
-                             auto_pad=self.auto_pad)
+            raise OpError(f"{self.op_type}: {given} do not fit with group {self.group}: X must have "
+                          f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
+        return place_windows(self.op_type, x[2:], kernel, strides=self.strides, dilations=self.dilations,
+                             pads=self.pads, auto_pad=self.auto_pad)
+
+
+@dataclass(frozen=True)
+class Conv(ConvBase):
+    """ONNX Conv-22: Y[n, oc, o] = sum over c, k of X[n, c, o*stride + k*dilation - pad] * W[oc, c, k] + B[oc].
+
+    X [N, C, *spatial], W [OC, C/group, *kernel], B [OC]. Beyond ONNX: R, of Y's shape, is added to the sum, and
+    `activation` is applied last; passes fuse them here.
+    """
+
+    since = 22
+    operands = ("X", "W", "B?", "R?")
+
+    activation: Activation | None = None
 
     def infer(self, x: Operand, w: Operand, b: Operand | None = None,
               r: Operand | None = None) -> tuple[TensorType, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ..ir import Graph, Node, Op
-from ..ops.conv import Conv
+from ..ops.conv import ConvBase
 from ..ops.conv_transpose import ConvTranspose
 from ..ops.pool import Pool
 
@@ -37,8 +37,8 @@ def _resolved(node: Node) -> Op | None:
         geometry = op.windows(shapes[0], shapes[1])
         if min(geometry.end) < 0:  # a prescribed shape larger than what the windows reach
             return None
-    elif isinstance(op, (Conv, Pool)) and op.auto_pad != "NOTSET":
-        geometry = op.windows(shapes[0], shapes[1]) if isinstance(op, Conv) else op.windows(shapes[0])
+    elif isinstance(op, (ConvBase, Pool)) and op.auto_pad != "NOTSET":
+        geometry = op.windows(shapes[0], shapes[op.weights]) if isinstance(op, ConvBase) else op.windows(shapes[0])
     else:
         return None
     pads = (*geometry.begin, *geometry.end)

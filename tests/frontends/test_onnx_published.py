@@ -24,12 +24,8 @@ pytestmark = pytest.mark.skipif(not NAMES, reason="CNNCC_MODELS does not name a 
 
 # model -> operators that cnncc has not
 REFUSED = {
-    "micro_kws_qdq": {"DequantizeLinear", "QuantizeLinear"},
-    "mnist_quantized_int": {"ConvInteger", "MatMulInteger", "QuantizeLinear"},
     "neg_deeploy_mlperf_ic": {"RequantShift"},
     "point_history_lstm": {"LSTM"},
-    "q_ultraface_slim_qoperator_u8u8": {"DequantizeLinear", "QLinearConv", "QuantizeLinear",
-                                        "com.microsoft.QLinearConcat", "com.microsoft.QLinearSoftmax"},
 }
 
 

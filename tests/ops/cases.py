@@ -76,10 +76,10 @@ class Case:
 
     @property
     def is_onnx(self) -> bool:
-        """Whether ONNX can express it: nothing is fused into the operator."""
+        """Whether ONNX can express it: it has the operator, and nothing is fused into that."""
         formal = ONNX_INPUTS.get(self.op.op_type, len(self.inputs))
         fused = any(isinstance(value, Activation) for value in self.op.attributes.values())
-        return not fused and all(x is None for x in self.inputs[formal:])
+        return self.op.domain != "cnncc" and not fused and all(x is None for x in self.inputs[formal:])
 
     def __str__(self) -> str:
         shapes = ",".join("none" if x is None else "x".join(map(str, x.shape)) or "scalar" for x in self.inputs)
@@ -87,7 +87,7 @@ class Case:
 
 
 # Operators with operands beyond ONNX's -> the number of ONNX's own.
-ONNX_INPUTS = {"Conv": 3, "Gemm": 3, "MatMul": 2}
+ONNX_INPUTS = {"Conv": 3, "ConvInteger": 4, "Gemm": 3, "MatMul": 2}
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -108,7 +108,8 @@ def model_of(case: Case, dtype: DType, opset: int) -> onnx.ModelProto:
     initialisers = [onnx.numpy_helper.from_array(x, names[i])
                     for i, x in enumerate(arrays) if x is not None and i in case.constants]
     graph = helper.make_graph([node], "case", inputs, outputs, initialisers)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid(case.op.domain, opset)], ir_version=10)
+    version = 1 if case.op.domain else opset
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(case.op.domain, version)], ir_version=10)
 
 
 def _attributes(op: Op) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
         if isinstance(value, onnx.TensorProto):
             content = array(value)
             found |= {attribute.name: content.item(), "dtype": DType.of(content.dtype)}
-        elif attribute.name == "to":
-            found["to"] = DType.from_onnx(value)
+        elif attribute.name in ("to", "output_dtype", "precision"):
+            found[attribute.name] = DType.from_onnx(value)
         else:
             found[attribute.name] = value.decode() if isinstance(value, bytes) else value
     return found

@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from ...errors import ModelError
 from ...ir import Activation, DimLike, DType, Graph, Node, TensorType, Value
 from .calls import find_schema
+from .exporter_quantized import export_quantized
 from .reading import OPSET_NEWEST
 
 __all__ = ["export_model"]
@@ -67,7 +68,7 @@ class _Export:
                 self._names.setdefault(value, name)
         for value in graph.values:
             if value not in self._names:
-                self._names[value] = self._fresh(value.name)
+                self._names[value] = self.fresh(value.name)
 
     def model(self) -> onnx.ModelProto:
         graph = self._graph
@@ -76,14 +77,15 @@ class _Export:
             self._add(node)
         for value, name in zip(graph.outputs, graph.output_names, strict=True):
             if self._names[value] != name:
-                self._emit("Identity", [self._names[value]], [name], name)
+                self.emit("Identity", [self._names[value]], [name], name)
         proto = helper.make_graph(
             self._nodes, graph.name, [_value_info(v.name, v.type) for v in graph.inputs],
             [_value_info(name, v.type) for v, name in zip(graph.outputs, graph.output_names, strict=True)],
             self._weights)
-        imports = [helper.make_opsetid("", _opset(self._nodes))]
-        return helper.make_model(proto, opset_imports=imports, ir_version=helper.find_min_ir_version_for(imports),
-                                 producer_name="cnncc")
+        imports = [helper.make_opsetid("", _opset([n for n in self._nodes if not n.domain]))]
+        ir_version = helper.find_min_ir_version_for(imports)
+        imports += [helper.make_opsetid(domain, 1) for domain in sorted({n.domain for n in self._nodes} - {""})]
+        return helper.make_model(proto, opset_imports=imports, ir_version=ir_version, producer_name="cnncc")
 
     def _add(self, node: Node) -> None:
         """A node, and after it the additions and the activation that are fused into it."""
@@ -91,41 +93,52 @@ class _Export:
         inputs = ["" if v is None else self._names[v] for v in node.inputs]
         attributes = op.attributes
         activation = attributes.pop("activation", None)
+        if export_quantized(self, node, inputs, outputs[0], _attributes(op.op_type, attributes)):
+            return
         own = _OWN_INPUTS.get(op.op_type, len(inputs))
         inputs, added = inputs[:own], [name for name in inputs[own:] if name]
         while added and inputs and not inputs[-1]:
             inputs.pop()
         steps = len(added) + (activation is not None)
-        names = [self._fresh(f"{outputs[0]}.{i}") for i in range(steps)] + outputs[:1]
-        self._emit(op.op_type, inputs, [names[0], *outputs[1:]], node.name, **_attributes(op.op_type, attributes))
+        names = [self.fresh(f"{outputs[0]}.{i}") for i in range(steps)] + outputs[:1]
+        self.emit(op.op_type, inputs, [names[0], *outputs[1:]], node.name, op.domain,
+                  **_attributes(op.op_type, attributes))
         for i, addend in enumerate(added):
-            self._emit("Add", [names[i], addend], [names[i + 1]], f"{node.name}.added")
+            self.emit("Add", [names[i], addend], [names[i + 1]], f"{node.name}.added")
         if activation is not None:
-            self._activate(activation, node.output.type.dtype, names[-2], names[-1], f"{node.name}.activation")
+            self.activate(activation, node.output.type.dtype, names[-2], names[-1], f"{node.name}.activation")
 
-    def _activate(self, activation: Activation, dtype: DType, x: str, y: str, name: str) -> None:
+    def activate(self, activation: Activation, dtype: DType, x: str, y: str, name: str) -> None:
         kind = activation.kind
         if kind == "clip":
-            ends = [self._fresh(f"{y}.{end}") for end in ("min", "max")]
+            ends = [self.fresh(f"{y}.{end}") for end in ("min", "max")]
             self._weights += [_tensor(np.asarray(p, dtype.numpy), n)
                               for p, n in zip(activation.parameters, ends, strict=True)]
-            self._emit("Clip", [x, *ends], [y], name)
+            self.emit("Clip", [x, *ends], [y], name)
         elif kind == "silu":
-            gate = self._fresh(f"{y}.sigmoid")
-            self._emit("Sigmoid", [x], [gate], f"{name}.sigmoid")
-            self._emit("Mul", [x, gate], [y], name)
+            gate = self.fresh(f"{y}.sigmoid")
+            self.emit("Sigmoid", [x], [gate], f"{name}.sigmoid")
+            self.emit("Mul", [x, gate], [y], name)
         else:
             op_type, parameters, fixed = _ACTIVATIONS[kind]
-            self._emit(op_type, [x], [y], name,
-                       **dict(zip(parameters, activation.parameters, strict=True)), **fixed)
+            given: dict[str, Any] = dict(zip(parameters, activation.parameters, strict=True))
+            self.emit(op_type, [x], [y], name, **given, **fixed)
 
-    def _emit(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **attributes: Any) -> None:
+    def emit(self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], name: str, domain: str = "",
+             **attributes: Any) -> None:
         if name:  # ONNX Runtime refuses models in which two nodes have one name
             name = _fresh(name, self._node_names)
-        self._nodes.append(helper.make_node(op_type, inputs, outputs, name=name, **attributes))
+        self._nodes.append(helper.make_node(op_type, inputs, outputs, name=name, domain=domain, **attributes))
 
-    def _fresh(self, hint: str) -> str:
+    def fresh(self, hint: str) -> str:
+        """`hint`, or that with a number."""
         return _fresh(hint, self._taken)
+
+    def constant(self, array: np.ndarray[Any, Any], hint: str) -> str:
+        """A new weight; its name."""
+        name = self.fresh(hint)
+        self._weights.append(_tensor(array, name))
+        return name
 
 
 def _fresh(hint: str, taken: set[str]) -> str:

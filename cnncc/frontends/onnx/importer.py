@@ -16,6 +16,7 @@ from .adapters import adapt, has_adapter
 from .calls import Builder, Call, attributes_of, find_schema, make_operator
 from .function_bodies import body_of, has_body
 from .inputs import InputShape, InputTypes, check_names, matching_array
+from .microsoft import adapt_microsoft, is_microsoft
 from .reading import OPSET_NEWEST, normal_domain, read_model
 from .structure import describe, node_name, ordered_nodes
 from .tensors import tensor_array
@@ -160,13 +161,16 @@ class _Import:
             return {node.output[0]: graph.add_constant(_constant(attributes), node.output[0])}
         inputs = [self._value(graph, name) if name else None for name in node.input]
         if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
-            if not has_adapter(node.op_type, opset):
+            if not is_microsoft(domain, node.op_type) and not has_adapter(node.op_type, opset):
                 make_operator(node.op_type, attributes, schema)
             return {}
         used = max((i for i, name in enumerate(node.output, 1) if name in self._read), default=1)
         call = Call(node_name(node), node.op_type, opset, inputs, attributes, list(node.output), used, self._builder,
                     domain)
-        adapt(call)
+        if domain:
+            adapt_microsoft(call)
+        else:
+            adapt(call)
         return self._emit(call, schema)
 
     def _schema(self, node: onnx.NodeProto, domain: str, opset: int) -> onnx.defs.OpSchema | None:
@@ -187,7 +191,9 @@ class _Import:
     def _is_known(node: onnx.NodeProto, domain: str, opset: int) -> bool:
         """Whether cnncc has the operator itself."""
         operator = node.op_type in OPS and OPS[node.op_type].domain == domain
-        return operator or (not domain and (node.op_type == "Constant" or has_adapter(node.op_type, opset)))
+        if domain:
+            return operator or is_microsoft(domain, node.op_type)
+        return operator or node.op_type == "Constant" or has_adapter(node.op_type, opset)
 
     def _expand(self, graph: Graph, node: onnx.NodeProto, schema: onnx.defs.OpSchema, opset: int) -> dict[str, Value]:
         """The values of a node's outputs, computed as ONNX defines the operator."""
@@ -210,7 +216,7 @@ class _Import:
 
     def _emit(self, call: Call, schema: onnx.defs.OpSchema | None) -> dict[str, Value]:
         """Adds the node; trailing inputs and outputs that are absent or unread are dropped."""
-        newest = find_schema(call.op_type, OPSET_NEWEST, call.domain) if not call.domain else schema
+        newest = find_schema(call.op_type, OPSET_NEWEST, "") if not call.domain else schema
         op = make_operator(call.op_type, call.attributes, newest)
         inputs = call.inputs
         while inputs and inputs[-1] is None:
