@@ -67,7 +67,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
 
     def lowered(conv: ConvLowering) -> Plan:
-        return lower(graph, LOWERINGS | {"Conv": conv}, lanes or host_lanes(), allow_fallback=allow_fallback,
+        return lower(graph, {**LOWERINGS, "Conv": conv}, lanes or host_lanes(), allow_fallback=allow_fallback,
                      producer=f"cnncc {__version__}")
 
     plan = lowered(ConvLowering(accuracy))

@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .ir import DimLike, Op, TensorType
-from .ops.conv import ConvBase
-from .ops.conv_transpose import ConvTranspose
-from .ops.gemm import Gemm, MatMul
-from .ops.integer_matmul import MATRIX_PRODUCTS, QGemm
-from .ops.recurrent import Recurrent
 
 __all__ = ["Cost", "cost"]
 
+_CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}  # which of their inputs is W
+_PRODUCTS = frozenset({"Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat",
+                       "DynamicQuantizeMatMul", "QGemm"})
+_RECURRENT = frozenset({"RNN", "GRU", "LSTM", "DynamicQuantizeLSTM"})
 # Operators that look up only as much of their first input as they give.
-_PRODUCTS = (Gemm, MatMul, *MATRIX_PRODUCTS)
 _SELECTING = frozenset({"Slice", "Gather", "GatherElements", "GatherND", "Split"})
 
 
@@ -50,25 +48,24 @@ def cost(op: Op, inputs: Sequence[TensorType | None], outputs: Sequence[TensorTy
 
 
 def _macs(op: Op, inputs: Sequence[TensorType | None], outputs: Sequence[TensorType]) -> DimLike:
-    if isinstance(op, Recurrent):
+    x = inputs[0] if inputs else None
+    if x is not None and op.op_type in _RECURRENT:
+        # What most plans do without is imported here.
+        from .ops.recurrent import Recurrent
+
+        assert isinstance(op, Recurrent)
         # at each step of each sequence h is multiplied with R, and x with W where that is not done already
-        return math.prod(op.swapped(_known(inputs[0]).shape)[:2]) * sum(
-            (math.prod(t.shape) for t in inputs[1:3] if t is not None), start=0)
-    if not isinstance(op, (ConvBase, ConvTranspose, *_PRODUCTS)):
-        return 0
-    x, w = inputs[0], inputs[op.weights if isinstance(op, ConvBase) else 1]
-    assert x is not None and w is not None
-    if isinstance(op, ConvBase):  # each output sums over w[oc]
-        return math.prod(outputs[0].shape) * math.prod(w.shape[1:])
-    if isinstance(op, ConvTranspose):  # each input is spread by w[c]
-        return math.prod(x.shape) * math.prod(w.shape[1:])
-    depth = x.shape[0] if isinstance(op, (Gemm, QGemm)) and op.transA else x.shape[-1]
-    return math.prod(outputs[0].shape) * depth
-
-
-def _known(type_: TensorType | None) -> TensorType:
-    assert type_ is not None
-    return type_
+        return math.prod(op.swapped(x.shape)[:2]) * sum((math.prod(t.shape) for t in inputs[1:3] if t is not None),
+                                                        start=0)
+    if x is not None and op.op_type in _CONVOLUTIONS:  # each output sums over w[oc]
+        w = inputs[_CONVOLUTIONS[op.op_type]]
+        return 0 if w is None else math.prod(outputs[0].shape) * math.prod(w.shape[1:])
+    if x is not None and op.op_type == "ConvTranspose":  # each input is spread by w[c]
+        w = inputs[1]
+        return 0 if w is None else math.prod(x.shape) * math.prod(w.shape[1:])
+    if x is not None and op.op_type in _PRODUCTS:
+        return math.prod(outputs[0].shape) * (x.shape[0] if op.attributes.get("transA") else x.shape[-1])
+    return 0
 
 
 def _bytes(type_: TensorType) -> DimLike:

@@ -5,26 +5,42 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
+
+import cnncc
+from cnncc.ir import Op, parse_graph
+from cnncc.lazy import LazyTable
+from cnncc.ops import OPS
+from cnncc.runtime.cpu.kernel import Kernel
+from cnncc.runtime.cpu.kernels.table import KERNELS
+from cnncc.runtime.cpu.lower.table import LOWERINGS
 
 ROOT = Path(__file__).parents[1] / "cnncc"
 # What a part of the package may import from the others; parts that are not named here may import anything.
 ALLOWED = {
     "errors": set(),
+    "lazy": set(),
     "ir": {"errors"},
     "memory": {"errors"},
-    "ops": {"errors", "ir"},
+    "ops": {"errors", "ir", "lazy"},
     "costs": {"ir", "ops"},
     "profile": set(),
     "frontends": {"errors", "ir", "ops"},
     "passes": {"errors", "ir", "ops"},
     "plan": {"errors", "ir", "planfile"},
     "storage": {"errors", "memory", "plan"},
-    "runtime": {"costs", "environment", "errors", "ir", "ops", "plan", "profile", "storage"},
+    "runtime": {"costs", "environment", "errors", "ir", "lazy", "ops", "plan", "profile", "storage"},
 }
 HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
+SESSION_NEEDS_NOT = (
+    "numba", "networkx", "onnx", "onnxruntime", "PIL", "rich", "typer", "cnncc.frontends", "cnncc.passes",
+    "cnncc.compiler", "cnncc.language", "cnncc.statistics", "cnncc.verification", "cnncc.ops.activation",
+    "cnncc.ops.normalization", "cnncc.runtime.cpu.lower.reduce", "cnncc.runtime.cpu.kernels.softmax")
 
 
 def imported_parts(path: Path) -> set[str]:
@@ -65,3 +81,40 @@ def test_importing_is_cheap(code: str, heavy: tuple[str, ...]) -> None:
     code += f"\nimport sys; print('loaded:', *(m for m in {heavy} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+def test_a_session_imports_only_what_its_plan_names(tmp_path: Path) -> None:
+    graph = parse_graph("""graph @net(%x: f32[1,3,8,8]) {
+  %w = const @w : f32[8,3,3,3]
+  %0 = Conv(%x, %w) {pads=[1,1,1,1], activation=relu} : f32[1,8,8,8]
+  return %0
+}""", OPS)
+    path = tmp_path / "net.plan"
+    cnncc.compile(graph).save(path)
+    code = ("import sys, numpy, cnncc\n"
+            f"cnncc.InferenceSession({str(path)!r}).run(None, {{'x': numpy.ones((1, 3, 8, 8), 'f4')}})\n"
+            f"print('loaded:', *(m for m in {SESSION_NEEDS_NOT} if m in sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+@pytest.mark.parametrize(("table", "package"), [(OPS, "ops"), (LOWERINGS, "runtime/cpu/lower"),
+                                                (KERNELS, "runtime/cpu/kernels")], ids=["OPS", "LOWERINGS", "KERNELS"])
+def test_tables_list_what_their_modules_define(table: LazyTable[Any], package: str) -> None:
+    assert all(table[name] is not None for name in table)
+    prefix = f"cnncc.{package.replace('/', '.')}"
+    for path in sorted((ROOT / package).glob("*.py")):
+        if path.stem not in ("__init__", "table"):
+            module = import_module(f"{prefix}.{path.stem}")
+            assert set(defined(package, module)) <= set(table), path.name
+
+
+def defined(package: str, module: ModuleType) -> list[str]:
+    """The names that a module must have in its table; a class of operators that others derive from need not be one."""
+    if package == "runtime/cpu/lower":
+        return list(getattr(module, "LOWERINGS", {}))
+    if package == "runtime/cpu/kernels":
+        return [v.name for v in vars(module).values() if isinstance(v, Kernel)]
+    public = [getattr(module, name) for name in module.__all__]
+    classes = [c for v in public for c in (v if isinstance(v, tuple) else [v]) if isinstance(c, type)]
+    return [c.op_type for c in classes if issubclass(c, Op) and not c.__subclasses__()]

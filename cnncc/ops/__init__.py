@@ -2,109 +2,61 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from ..ir import Op
-from .activation import ACTIVATION_OPS
-from .batch_norm import BatchNormalization
-from .binary import BINARY, VARIADIC
-from .blocks import DepthToSpace, SpaceToDepth
-from .cast import Cast, CastLike
-from .compare import COMPARISONS, LOGIC, Where
-from .concat import Concat, Split, Tile
-from .conv import Conv
-from .conv_transpose import ConvTranspose
-from .einsum import Einsum
-from .gather import Gather, GatherElements, GatherND, NonZero, OneHot
-from .gemm import Gemm, MatMul
-from .identity import Dropout, Identity
-from .integer_conv import ConvInteger, QLinearConv
-from .integer_matmul import MATRIX_PRODUCTS
-from .lrn import LRN
-from .normalization import (
-    GroupNormalization,
-    InstanceNormalization,
-    LayerNormalization,
-    LpNormalization,
-    MeanVarianceNormalization,
-    RMSNormalization,
-)
-from .pad import Pad
-from .pool import POOLS
-from .qlinear import QLINEAR
-from .quantize import DequantizeLinear, DynamicQuantizeLinear, QuantizeLinear
-from .recurrent import RECURRENT
-from .reduce import REDUCTIONS, ArgMax, ArgMin
-from .resize import Resize
-from .scatter import ScatterElements, ScatterND
-from .sequence import CumSum, Range, Trilu
-from .shape import SHAPE_OPS
-from .slice import Slice
-from .softmax import Hardmax, LogSoftmax, Softmax
-from .top_k import TopK
-from .unary import UNARY
+from ..lazy import LazyTable
 
 __all__ = ["OPS"]
 
-_TABLE: tuple[type[Op], ...] = (
-    Conv,
-    ConvTranspose,
-    BatchNormalization,
-    GroupNormalization,
-    InstanceNormalization,
-    LayerNormalization,
-    LpNormalization,
-    MeanVarianceNormalization,
-    RMSNormalization,
-    *POOLS,
-    LRN,
-    Gemm,
-    MatMul,
-    Einsum,
-    ConvInteger,
-    QLinearConv,
-    *MATRIX_PRODUCTS,
-    *QLINEAR,
-    DequantizeLinear,
-    DynamicQuantizeLinear,
-    QuantizeLinear,
-    *ACTIVATION_OPS,
-    Hardmax,
-    LogSoftmax,
-    Softmax,
-    Dropout,
-    Identity,
-    *BINARY,
-    *VARIADIC,
-    *UNARY,
-    *COMPARISONS,
-    *LOGIC,
-    Where,
-    Cast,
-    CastLike,
-    *SHAPE_OPS,
-    Concat,
-    Split,
-    Tile,
-    Slice,
-    Gather,
-    GatherElements,
-    GatherND,
-    NonZero,
-    OneHot,
-    ScatterElements,
-    ScatterND,
-    Pad,
-    Resize,
-    DepthToSpace,
-    SpaceToDepth,
-    *REDUCTIONS,
-    ArgMax,
-    ArgMin,
-    *RECURRENT,
-    TopK,
-    CumSum,
-    Range,
-    Trilu,
-)
+# module -> the ONNX names of its operators, in alphabetical order within a family. Reading a plan imports the modules
+# whose operators it names, no others.
+_MODULES = {
+    "conv": "Conv",
+    "conv_transpose": "ConvTranspose",
+    "batch_norm": "BatchNormalization",
+    "normalization": "GroupNormalization InstanceNormalization LayerNormalization LpNormalization "
+                     "MeanVarianceNormalization RMSNormalization",
+    "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
+    "lrn": "LRN",
+    "gemm": "Gemm MatMul",
+    "einsum": "Einsum",
+    "integer_conv": "ConvInteger QLinearConv",
+    "integer_matmul": "MatMulInteger QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul QGemm",
+    "qlinear": "QLinearActivation QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool "
+               "QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearSoftmax",
+    "quantize": "DequantizeLinear DynamicQuantizeLinear QuantizeLinear",
+    "activation": "Celu Clip Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign "
+                  "Swish Tanh ThresholdedRelu",
+    "softmax": "Hardmax LogSoftmax Softmax",
+    "identity": "Dropout Identity",
+    "binary": "Add Sub Mul Div BitwiseAnd BitwiseOr BitwiseXor BitShift Mod Pow Max Mean Min Sum",
+    "unary": "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Cos Cosh Erf Exp Floor IsInf IsNaN Log Neg Not "
+             "Reciprocal Round Sign Sin Sinh Sqrt Tan",
+    "compare": "Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor Where",
+    "cast": "Cast CastLike",
+    "shape": "ConstantOfShape Expand Flatten Reshape Shape Size Squeeze Transpose Unsqueeze",
+    "concat": "Concat Split Tile",
+    "slice": "Slice",
+    "gather": "Gather GatherElements GatherND NonZero OneHot",
+    "scatter": "ScatterElements ScatterND",
+    "pad": "Pad",
+    "resize": "Resize",
+    "blocks": "DepthToSpace SpaceToDepth",
+    "reduce": "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
+              "ReduceSumSquare ArgMax ArgMin",
+    "recurrent": "GRU LSTM RNN DynamicQuantizeLSTM",
+    "top_k": "TopK",
+    "sequence": "CumSum Range Trilu",
+}
 
-# ONNX name -> operator, in alphabetical order within a family
-OPS: dict[str, type[Op]] = {op.op_type: op for op in _TABLE}
+
+def _operators(module: ModuleType) -> dict[str, type[Op]]:
+    """The operators in a module's `__all__`, one by one or as tuples."""
+    public = [getattr(module, name) for name in module.__all__]
+    single = [item for entry in public for item in (entry if isinstance(entry, tuple) else (entry,))]
+    return {op.op_type: op for op in single if isinstance(op, type) and issubclass(op, Op)}
+
+
+# ONNX name -> operator
+OPS: LazyTable[type[Op]] = LazyTable(__name__, _MODULES, _operators)

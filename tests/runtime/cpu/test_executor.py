@@ -11,7 +11,6 @@ import pytest
 from cnncc.runtime.cpu import executor, native
 from cnncc.runtime.cpu.executor import StepRecord, StepTable, aligned_words, available_threads
 from cnncc.runtime.cpu.kernel import Kernel
-from cnncc.runtime.cpu.kernels.table import KERNELS
 
 
 def build_adder():
@@ -30,9 +29,9 @@ def build_adder():
 @pytest.fixture(scope="module")
 def adder():
     kernel = Kernel("test_adder", ("cells",), ("expected",), build_adder)
-    KERNELS[kernel.name] = kernel
-    yield native.get_kernel(kernel.name, ())
-    del KERNELS[kernel.name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_kernel", lambda name: kernel)
+        return native.get_kernel(kernel.name, ())
 
 
 def make(adder: int, tasks: int, steps: int, threads: int, grain: int = 1):

@@ -1,61 +1,42 @@
-"""Every kernel of the CPU runtime, by name. One line a kernel, alphabetical by file."""
+"""Every kernel of the CPU runtime, by name."""
 
-from cnncc.runtime.cpu import executor, worker_pool
-from cnncc.runtime.cpu.kernels import (
-    arg_extreme,
-    conv_depthwise,
-    conv_direct,
-    conv_first,
-    conv_grouped_1x1,
-    conv_plain,
-    conv_transpose,
-    conv_winograd,
-    copy,
-    elementwise,
-    gather,
-    gemm,
-    join,
-    limits,
-    lrn,
-    normalize,
-    pad,
-    pool,
-    recurrence,
-    reduce,
-    reorder,
-    resize,
-    softmax,
-)
+from types import ModuleType
 
-_ALL = (
-    executor.RUN,
-    executor.WORK,
-    worker_pool.PARALLEL_FOR,
-    worker_pool.WORKER,
-    arg_extreme.KERNEL,
-    conv_depthwise.KERNEL,
-    conv_direct.KERNEL,
-    conv_first.KERNEL,
-    conv_winograd.KERNEL,
-    conv_grouped_1x1.KERNEL,
-    conv_plain.KERNEL,
-    conv_transpose.KERNEL,
-    copy.KERNEL,
-    elementwise.KERNEL,
-    gather.KERNEL,
-    gemm.KERNEL,
-    join.KERNEL,
-    limits.FMA,
-    limits.READ,
-    lrn.KERNEL,
-    normalize.KERNEL,
-    pad.KERNEL,
-    pool.KERNEL,
-    recurrence.KERNEL,
-    reduce.KERNEL,
-    reorder.KERNEL,
-    resize.KERNEL,
-    softmax.KERNEL,
-)
+from cnncc.lazy import LazyTable
+from cnncc.runtime.cpu.kernel import Kernel
 
-KERNELS = {kernel.name: kernel for kernel in _ALL}
+# module -> the names of its kernels, alphabetical by file
+_MODULES = {
+    "executor": "executor_run executor_work",
+    "worker_pool": "pool_parallel_for pool_worker",
+    "kernels.arg_extreme": "arg_extreme",
+    "kernels.conv_depthwise": "conv_depthwise",
+    "kernels.conv_direct": "conv_direct",
+    "kernels.conv_first": "conv_first",
+    "kernels.conv_grouped_1x1": "conv_grouped_1x1",
+    "kernels.conv_plain": "conv_plain",
+    "kernels.conv_transpose": "conv_transpose",
+    "kernels.conv_winograd": "conv_winograd",
+    "kernels.copy": "copy",
+    "kernels.elementwise": "elementwise",
+    "kernels.gather": "gather",
+    "kernels.gemm": "gemm",
+    "kernels.join": "join",
+    "kernels.limits": "limit_fma limit_read",
+    "kernels.lrn": "lrn",
+    "kernels.normalize": "normalize",
+    "kernels.pad": "pad",
+    "kernels.pool": "pool",
+    "kernels.recurrence": "recurrence",
+    "kernels.reduce": "reduce",
+    "kernels.reorder": "reorder",
+    "kernels.resize": "resize",
+    "kernels.softmax": "softmax",
+}
+
+
+def _kernels(module: ModuleType) -> dict[str, Kernel]:
+    return {value.name: value for value in vars(module).values() if isinstance(value, Kernel)}
+
+
+KERNELS: LazyTable[Kernel] = LazyTable("cnncc.runtime.cpu", _MODULES, _kernels)

@@ -17,7 +17,7 @@ from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
 
-__all__ = ["ACCURACIES", "ALGORITHMS", "ConvLowering", "assumed_shape", "conv_shape"]
+__all__ = ["ACCURACIES", "ALGORITHMS", "LOWERINGS", "ConvLowering", "assumed_shape", "conv_shape"]
 
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
@@ -370,3 +370,6 @@ def _tile(params: Params, tiles: Collection[tuple[int, int]]) -> tuple[int, int]
     if tile not in tiles:
         raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors")
     return tile
+
+
+LOWERINGS: dict[str, Lowering] = {"Conv": ConvLowering()}

@@ -16,7 +16,7 @@ from ..lowering import BLOCKED, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
 from .layouts import expect_layouts, lift
 
-__all__ = ["ConvTransposeLowering"]
+__all__ = ["LOWERINGS", "ConvTransposeLowering"]
 
 Array = np.ndarray[Any, Any]
 
@@ -84,3 +84,6 @@ def _tile(choice: Choice, lanes: int) -> tuple[int, int]:
             (rows, vectors) not in conv_direct.TILES.get(lanes, {}):
         raise PlanInvalid(f"there is no register tile of {rows!r} rows and {vectors!r} vectors of {lanes}")
     return rows, vectors
+
+
+LOWERINGS: dict[str, Lowering] = {"ConvTranspose": ConvTransposeLowering()}

@@ -18,7 +18,7 @@ from ..kernels.pad import PadAxis
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import can_block, expect_layouts
 
-__all__ = ["COPIES"]
+__all__ = ["LOWERINGS"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
@@ -273,7 +273,7 @@ class _Tile(Lowering):
         return pad.launch(axes, "wrap", x.type.dtype.itemsize, lanes)
 
 
-COPIES: dict[str, Lowering] = {
+LOWERINGS: dict[str, Lowering] = {
     "ConstantOfShape": _ConstantOfShape(),
     "DepthToSpace": _DepthToSpace(),
     "Dropout": _Alias(),

@@ -21,7 +21,7 @@ from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blo
 from .activation import epilogue
 from .layouts import can_block, expect_layouts
 
-__all__ = ["ELEMENTWISE", "Formula"]
+__all__ = ["LOWERINGS", "Formula"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
@@ -274,7 +274,7 @@ class _CastLike(ElementwiseLowering):
         return [0]
 
 
-ELEMENTWISE: dict[str, Lowering] = {
+LOWERINGS: dict[str, Lowering] = {
     **{name: ElementwiseLowering(_activation) for name in (
         "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "PRelu", "Relu", "Selu", "Sigmoid",
         "Softplus", "Softsign", "Swish", "Tanh", "ThresholdedRelu")},

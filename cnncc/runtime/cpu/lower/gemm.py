@@ -18,7 +18,7 @@ from ..kernels.gemm import GemmShape
 from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
 
-__all__ = ["GemmLowering", "MatMulLowering"]
+__all__ = ["LOWERINGS", "GemmLowering", "MatMulLowering"]
 
 Array = np.ndarray[Any, Any]
 
@@ -174,3 +174,6 @@ def _merge(batch: tuple[int, ...], a: tuple[int, ...],
         else:
             out.append((size, step_a, step_b))
     return tuple(o[0] for o in out), tuple(o[1] for o in out), tuple(o[2] for o in out)
+
+
+LOWERINGS: dict[str, Lowering] = {"Gemm": GemmLowering(), "MatMul": MatMulLowering()}

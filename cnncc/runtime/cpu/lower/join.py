@@ -14,7 +14,7 @@ from ..kernels import join
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
 from .layouts import can_block, expect_layouts
 
-__all__ = ["JOINS"]
+__all__ = ["LOWERINGS"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
@@ -94,4 +94,4 @@ class _Split(Lowering):
         return _launch("split", outputs, axis, layout, lanes)
 
 
-JOINS: dict[str, Lowering] = {"Concat": _Concat(), "Split": _Split()}
+LOWERINGS: dict[str, Lowering] = {"Concat": _Concat(), "Split": _Split()}

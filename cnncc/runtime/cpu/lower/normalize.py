@@ -15,7 +15,7 @@ from ..kernels import normalize
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts, preferred_layout
 
-__all__ = ["NORMALIZATIONS"]
+__all__ = ["LOWERINGS"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
@@ -130,7 +130,7 @@ class Trailing(Lowering):
                                          op.op_type == "LayerNormalization", lanes)
 
 
-NORMALIZATIONS: dict[str, Lowering] = {
+LOWERINGS: dict[str, Lowering] = {
     "GroupNormalization": ByChannel(),
     "InstanceNormalization": ByChannel(),
     "LayerNormalization": Trailing(),

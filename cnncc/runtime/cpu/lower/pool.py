@@ -13,7 +13,7 @@ from ..kernels import pool, reduce
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts, lift, preferred_layout
 
-__all__ = ["POOLS", "GlobalPoolLowering", "PoolLowering"]
+__all__ = ["LOWERINGS", "GlobalPoolLowering", "PoolLowering"]
 
 MAX_ORDER = 16  # of a norm, which is computed by so many products
 
@@ -83,7 +83,7 @@ class GlobalPoolLowering(Lowering):
         return reduce.launch(shape, self.kind, lanes, x.type.dtype.value, p)
 
 
-POOLS: dict[str, Lowering] = {
+LOWERINGS: dict[str, Lowering] = {
     "AveragePool": PoolLowering("mean"),
     "GlobalAveragePool": GlobalPoolLowering("mean"),
     "GlobalLpPool": GlobalPoolLowering("lp"),

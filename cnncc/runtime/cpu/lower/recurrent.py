@@ -17,7 +17,7 @@ from ..kernels.recurrence import Packing, Walk
 from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts
 
-__all__ = ["RECURRENT", "RecurrentLowering"]
+__all__ = ["LOWERINGS", "RecurrentLowering"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
@@ -90,4 +90,4 @@ def _words(name: str, alpha: float, beta: float) -> tuple[float, float]:
     return (0.0, math.inf) if name == "relu" else (alpha, beta)
 
 
-RECURRENT: dict[str, Lowering] = {name: RecurrentLowering() for name in ("RNN", "GRU", "LSTM")}
+LOWERINGS: dict[str, Lowering] = {name: RecurrentLowering() for name in ("RNN", "GRU", "LSTM")}

@@ -14,7 +14,7 @@ from ..kernels.reduce import ReduceShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import can_block, expect_layouts
 
-__all__ = ["REDUCTIONS"]
+__all__ = ["LOWERINGS"]
 
 Inputs = Sequence[Tensor | None]
 
@@ -173,7 +173,7 @@ class _Lrn(Lowering):
         return lrn.launch(x.shape, op.size, op.alpha, op.beta, op.bias, lanes)
 
 
-REDUCTIONS: dict[str, Lowering] = {
+LOWERINGS: dict[str, Lowering] = {
     "ArgMax": _ArgExtreme("max"),
     "ArgMin": _ArgExtreme("min"),
     "LRN": _Lrn(),

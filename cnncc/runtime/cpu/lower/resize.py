@@ -12,7 +12,7 @@ from ..kernels import resize
 from ..lowering import BLOCKED, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts, lift, preferred_layout
 
-__all__ = ["ResizeLowering"]
+__all__ = ["LOWERINGS", "ResizeLowering"]
 
 _NEAREST = {"floor": resize.FLOOR, "ceil": resize.CEIL, "round_prefer_floor": resize.PREFER_FLOOR,
             "round_prefer_ceil": resize.PREFER_CEIL}
@@ -55,3 +55,6 @@ class ResizeLowering(Lowering):
         blocks = ceil_div(channels, lanes) if blocked else channels
         return resize.launch(images, blocks, lift(size, 1), lift(y.shape[2:], 1), lines, op.cubic_coeff_a,
                              lanes if blocked else 1)
+
+
+LOWERINGS: dict[str, Lowering] = {"Resize": ResizeLowering()}

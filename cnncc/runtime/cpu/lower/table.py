@@ -1,33 +1,31 @@
-"""The lowering of every operator that has native kernels, by ONNX name; a family's operators stand together."""
+"""The lowering of every operator that has native kernels, by ONNX name."""
 
 from __future__ import annotations
 
+from ....lazy import LazyTable
 from ..lowering import Lowering
-from .conv import ConvLowering
-from .conv_transpose import ConvTransposeLowering
-from .copy import COPIES
-from .elementwise import ELEMENTWISE
-from .gemm import GemmLowering, MatMulLowering
-from .join import JOINS
-from .normalize import NORMALIZATIONS
-from .pool import POOLS
-from .recurrent import RECURRENT
-from .reduce import REDUCTIONS
-from .resize import ResizeLowering
 
 __all__ = ["LOWERINGS"]
 
-LOWERINGS: dict[str, Lowering] = {
-    "Conv": ConvLowering(),
-    "ConvTranspose": ConvTransposeLowering(),
-    "Gemm": GemmLowering(),
-    "MatMul": MatMulLowering(),
-    "Resize": ResizeLowering(),
-    **POOLS,
-    **RECURRENT,
-    **ELEMENTWISE,
-    **NORMALIZATIONS,
-    **JOINS,
-    **COPIES,
-    **REDUCTIONS,
+# module -> the ONNX names of the operators that it lowers, the keys of its own LOWERINGS
+_MODULES = {
+    "conv": "Conv",
+    "conv_transpose": "ConvTranspose",
+    "gemm": "Gemm MatMul",
+    "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
+    "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
+                   "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
+                   "BitwiseXor Cast CastLike Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN "
+                   "Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Round Sign Sin Sqrt Sub Sum "
+                   "Where Xor",
+    "normalize": "GroupNormalization InstanceNormalization LayerNormalization RMSNormalization",
+    "join": "Concat Split",
+    "copy": "ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice SpaceToDepth "
+            "Squeeze Tile Transpose Unsqueeze",
+    "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
+              "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
+    "recurrent": "RNN GRU LSTM",
+    "resize": "Resize",
 }
+
+LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module: module.LOWERINGS)
