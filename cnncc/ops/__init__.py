@@ -21,6 +21,7 @@ _MODULES = {
     "lrn": "LRN",
     "gemm": "Gemm MatMul",
     "einsum": "Einsum",
+    "attention": "Attention",
     "integer_conv": "ConvInteger QLinearConv",
     "integer_matmul": "MatMulInteger QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul QGemm",
     "qlinear": "QLinearActivation QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool "

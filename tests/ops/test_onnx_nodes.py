@@ -34,7 +34,7 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
         if isinstance(value, onnx.TensorProto):
             content = array(value)
             found |= {attribute.name: content.item(), "dtype": DType.of(content.dtype)}
-        elif attribute.name in ("to", "output_dtype", "precision"):
+        elif attribute.name in ("to", "output_dtype", "precision", "softmax_precision"):
             found[attribute.name] = DType.from_onnx(value)
         else:
             found[attribute.name] = value.decode() if isinstance(value, bytes) else value

@@ -15,8 +15,8 @@ import onnx
 
 from ...errors import UnsupportedError
 from ...ir import DType, Value
-from .attention import decompose_attention
 from .calls import Call
+from .transformers import add_mask
 
 __all__ = ["ADAPTERS", "adapt", "has_adapter"]
 
@@ -283,7 +283,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     **dict.fromkeys(_BROADCASTING, ((1, 6, _legacy_broadcast),)),
     **dict.fromkeys(_REDUCTIONS, ((1, 17, _ints_to_input("axes", 1)),)),
     **dict.fromkeys(_RECURRENT, ((1, 6, _drop("output_sequence")),)),
-    "Attention": ((23, _ANY, decompose_attention),),
+    "Attention": ((23, _ANY, add_mask),),
     "BatchNormalization": ((1, 6, _in_test_mode), (1, 8, _spatial)),
     "Cast": ((1, 5, _cast_by_name),),
     "Clip": ((1, 10, _clip),),

@@ -10,6 +10,7 @@ _MODULES = {
     "executor": "executor_run executor_work",
     "worker_pool": "pool_parallel_for pool_worker",
     "kernels.arg_extreme": "arg_extreme",
+    "kernels.attention": "attention",
     "kernels.conv_depthwise": "conv_depthwise",
     "kernels.conv_direct": "conv_direct",
     "kernels.conv_first": "conv_first",

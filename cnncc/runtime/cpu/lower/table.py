@@ -9,6 +9,7 @@ __all__ = ["LOWERINGS"]
 
 # module -> the ONNX names of the operators that it lowers, the keys of its own LOWERINGS
 _MODULES = {
+    "attention": "Attention",
     "conv": "Conv",
     "conv_transpose": "ConvTranspose",
     "gemm": "Gemm MatMul",

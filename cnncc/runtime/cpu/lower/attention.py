@@ -1,0 +1,88 @@
+"""Attention on its kernel: float32, with a mask of numbers, causal or not, without caches and windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ....errors import PlanInvalid
+from ....ir import DType, TensorType
+from ..kernel import Launch
+from ..kernels import attention
+from ..kernels.attention import AttentionShape, Steps
+from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
+from .layouts import expect_layouts
+
+__all__ = ["LOWERINGS", "AttentionLowering"]
+
+Inputs = Sequence[Tensor | None]
+
+
+class AttentionLowering(Lowering):
+    """Q, K, V and a mask whose last axis is that of the keys."""
+
+    input_words = ("q", "k", "v", "mask")
+
+    def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        refusal = _refusal(op, inputs, len(outputs))
+        return refusal or Choice(attention.KERNEL.name, inputs=(PLAIN,) * len(inputs))
+
+    def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        refusal = _refusal(op, inputs, len(outputs))
+        if refusal is not None:
+            raise PlanInvalid(f"Attention: {refusal.reason}")
+        expect_layouts(op, [*inputs, outputs[0]], [PLAIN] * (len(inputs) + 1))
+        q, k, v, mask = (*inputs, None)[:4]
+        assert q is not None and k is not None and v is not None
+        batch, heads, queries, size = _sizes(op.heads_of("Q", q.type, op.q_num_heads))
+        _, kv_heads, keys, v_size = _sizes(op.heads_of("V", v.type, op.kv_num_heads))
+        joined = q.type.rank == 3
+        if mask is not None and mask.shape[-1] != keys:
+            raise PlanInvalid(f"Attention: the mask {mask.type} is shorter than the {keys} keys")
+        shape = AttentionShape(
+            batch, heads, heads // kv_heads if kv_heads else 1, queries, keys, size, v_size,
+            _steps(joined, heads, queries, size), _steps(joined, kv_heads, keys, size),
+            _steps(joined, kv_heads, keys, v_size), _steps(joined, heads, queries, v_size),
+            None if mask is None else _mask_steps(mask.shape))
+        scale = op.scale if op.scale is not None else 1 / math.sqrt(max(size, 1))
+        return attention.launch(shape, lanes, scale, op.is_causal, op.softcap)
+
+
+def _refusal(op: Any, inputs: Inputs, outputs: int) -> Refusal | None:
+    given = [t for t in inputs if t is not None]
+    if any(t.type.dtype is not DType.F32 for t in given):
+        return Refusal("Attention is native for f32 only, masks included")
+    if outputs > 1 or any(t is not None for t in inputs[4:]):
+        return Refusal("caches, lengths and the output of scores have no native kernel")
+    if op.left_window_size >= 0 or op.right_window_size >= 0:
+        return Refusal("windows have no native kernel")
+    if op.softmax_precision not in (None, DType.F32):
+        return Refusal(f"a softmax in {op.softmax_precision.value} has no native kernel")
+    mask = inputs[3] if len(inputs) > 3 else None
+    if mask is not None and inputs[1] is not None:
+        keys = inputs[1].type.shape[-2 if inputs[1].type.rank == 4 else 1]
+        if mask.type.shape[-1] != keys:
+            return Refusal(f"a mask {mask.type} that is not as long as the {keys} keys has no native kernel")
+    return None
+
+
+def _sizes(heads: tuple[Any, ...]) -> tuple[int, int, int, int]:
+    batch, count, length, size = (int(n) for n in heads)
+    return batch, count, length, size
+
+
+def _steps(joined: bool, heads: int, length: int, size: int) -> Steps:
+    """Of a plain tensor [batch, length, heads * size] or [batch, heads, length, size]."""
+    if joined:
+        return Steps(length * heads * size, size, heads * size)
+    return Steps(heads * length * size, length * size, size)
+
+
+def _mask_steps(shape: Sequence[int]) -> Steps:
+    """Of a mask that broadcasts to [batch, heads, queries, keys]."""
+    sizes = (1,) * (4 - len(shape)) + tuple(shape)
+    return Steps(*(0 if sizes[i] == 1 else math.prod(sizes[i + 1:]) for i in range(3)))
+
+
+LOWERINGS: dict[str, Lowering] = {"Attention": AttentionLowering()}
