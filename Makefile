@@ -26,7 +26,7 @@ bench: $(VENV)/bench.stamp  ## measure against ONNX Runtime, OpenVINO and ncnn; 
 zoo: $(VENV)/test.stamp  ## run every network of the zoo at full size and compare it with ONNX Runtime
 	$(PY) benchmarks/zoo.py
 
-conformance: $(VENV)/test.stamp  ## run onnx's own operator and model tests; ARGS="--json", "-k TEXT", ...
+conformance: $(VENV)/test.stamp  ## run onnx's own operator and model tests; ARGS="--json", "-k REGEX", ...
 	$(PY) -m tests.conformance $(ARGS)
 
 golden: $(VENV)/test.stamp  ## write the expected whole-pipeline outputs of tests/golden anew

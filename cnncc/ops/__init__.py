@@ -21,6 +21,7 @@ _MODULES = {
     "lrn": "LRN",
     "gemm": "Gemm MatMul",
     "einsum": "Einsum",
+    "det": "Det",
     "attention": "Attention",
     "integer_conv": "ConvInteger QLinearConv",
     "integer_matmul": "MatMulInteger QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul QGemm",
@@ -33,14 +34,14 @@ _MODULES = {
     "identity": "Dropout Identity",
     "binary": "Add Sub Mul Div BitwiseAnd BitwiseOr BitwiseXor BitShift Mod Pow Max Mean Min Sum",
     "unary": "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Cos Cosh Erf Exp Floor IsInf IsNaN Log Neg Not "
-             "Reciprocal Round Sign Sin Sinh Sqrt Tan",
+             "Reciprocal Round Shrink Sign Sin Sinh Sqrt Tan",
     "compare": "Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor Where",
-    "cast": "Cast CastLike",
+    "cast": "BitCast Cast CastLike",
     "shape": "ConstantOfShape Expand Flatten Reshape Shape Size Squeeze Transpose Unsqueeze",
     "concat": "Concat Split Tile",
     "slice": "Slice",
     "gather": "Gather GatherElements GatherND NonZero OneHot",
-    "scatter": "ScatterElements ScatterND",
+    "scatter": "ScatterElements ScatterND TensorScatter",
     "pad": "Pad",
     "resize": "Resize",
     "blocks": "DepthToSpace SpaceToDepth",
@@ -48,7 +49,8 @@ _MODULES = {
               "ReduceSumSquare ArgMax ArgMin",
     "recurrent": "GRU LSTM RNN DynamicQuantizeLSTM",
     "top_k": "TopK",
-    "sequence": "CumSum Range Trilu",
+    "sequence": "CumProd CumSum EyeLike Range ReverseSequence Trilu",
+    "spectral": "DFT MelWeightMatrix STFT",
 }
 
 

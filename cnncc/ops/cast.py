@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
 
-__all__ = ["Cast", "CastLike"]
+__all__ = ["BitCast", "Cast", "CastLike"]
 
 Array = np.ndarray[Any, Any]
 
@@ -71,3 +72,22 @@ class CastLike(Op):
         target = operands[1]
         assert target is not None
         return Cast(target.type.dtype).known(operands[0])
+
+
+@dataclass(frozen=True)
+class BitCast(Op):
+    """ONNX BitCast-26: the same bits as another element type of the same width."""
+
+    since = 26
+    operands = ("input",)
+    results = ("output",)
+
+    to: DType
+
+    def infer(self, x: Operand) -> tuple[TensorType, ...]:
+        if x.type.dtype.itemsize != self.to.itemsize:
+            raise OpError(f"BitCast: {x.type} cannot be taken for {self.to.value}: both must be of one width")
+        return (TensorType(self.to, x.type.shape),)
+
+    def reference(self, x: Array) -> tuple[Array, ...]:
+        return (np.array(x).view(self.to.numpy),)

@@ -1,4 +1,4 @@
-"""Operators that write elements to given places: ScatterElements and ScatterND."""
+"""Operators that write elements to given places: ScatterElements, ScatterND and TensorScatter."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import OpError
-from ..ir import Op, Operand, TensorType
+from ..ir import DType, Op, Operand, TensorType
 from .dtypes import ANY, INDICES, NUMERIC, check_dtype
-from .sizes import agree, resolve_axis
+from .sizes import agree, may_be_equal, resolve_axis
 
-__all__ = ["ScatterElements", "ScatterND"]
+__all__ = ["ScatterElements", "ScatterND", "TensorScatter"]
 
 Array = np.ndarray[Any, Any]
 # What an update does to the element that is there; several updates of one element all do it.
@@ -101,3 +101,52 @@ class ScatterND(_Scatter):
     def reference(self, data: Array, indices: Array, updates: Array) -> tuple[Array, ...]:
         places = list(np.moveaxis(indices, -1, 0))
         return (self._place(data.copy(), places, list(range(len(places))), updates),)
+
+
+@dataclass(frozen=True)
+class TensorScatter(Op):
+    """ONNX TensorScatter-24: past_cache with `update` written over it from write_indices[n] on along `axis`, for each n
+    of axis 0; by default from 0 on. In mode "circular" the places beyond the end are those from the beginning."""
+
+    since = 24
+    operands = ("past_cache", "update", "write_indices?")
+    results = ("present_cache",)
+
+    mode: str = "linear"
+    axis: int = -2
+
+    def check(self) -> None:
+        if self.mode not in ("linear", "circular"):
+            raise OpError(f"TensorScatter: mode must be linear or circular, not '{self.mode}'")
+
+    def _axis(self, rank: int) -> int:
+        axis = resolve_axis("TensorScatter", self.axis, rank)
+        if axis == 0:
+            raise OpError("TensorScatter: axis must not be 0, the batch")
+        return axis
+
+    def infer(self, cache: Operand, update: Operand, starts: Operand | None = None) -> tuple[TensorType, ...]:
+        check_dtype("TensorScatter", "past_cache", cache, ANY)
+        axis = self._axis(cache.type.rank)
+        rest = [i == axis or may_be_equal(*sizes)
+                for i, sizes in enumerate(zip(cache.type.shape, update.type.shape, strict=False))]
+        if update.type.dtype != cache.type.dtype or update.type.rank != cache.type.rank or not all(rest):
+            raise OpError(f"TensorScatter: update {update.type} must be as past_cache {cache.type} but for axis {axis}")
+        if starts is not None:
+            check_dtype("TensorScatter", "write_indices", starts, (DType.I64,))
+            if starts.type.rank != 1 or not may_be_equal(starts.type.shape[0], cache.type.shape[0]):
+                raise OpError(f"TensorScatter: write_indices {starts.type} must hold one number for each place of axis "
+                              f"0 of past_cache {cache.type}")
+        return (cache.type,)
+
+    def reference(self, cache: Array, update: Array, starts: Array | None = None) -> tuple[Array, ...]:
+        axis, result = self._axis(cache.ndim), cache.copy()
+        size, count = cache.shape[axis], update.shape[axis]
+        for n in range(cache.shape[0]):
+            places = np.arange(count) + (0 if starts is None else int(starts[n]))
+            if self.mode == "circular":
+                places %= size
+            if (places < 0).any() or (places >= size).any():
+                raise OpError(f"TensorScatter: places {places[0]} to {places[-1]} are outside an axis of size {size}")
+            np.moveaxis(result[n], axis - 1, 0)[places] = np.moveaxis(update[n], axis - 1, 0)
+        return (result,)

@@ -1,19 +1,19 @@
-"""Range, CumSum and Trilu: what depends on positions along axes."""
+"""Range, sums and products up to a place, triangles, reversed sequences: what depends on positions along axes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Dim, DType, Op, Operand, TensorType, unknown
 from .dtypes import ANY, FLOATS, INDICES, WIDE, check_dtype, common_dtype
-from .sizes import resolve_axis
+from .sizes import may_be_equal, resolve_axis
 
-__all__ = ["CumSum", "Range", "Trilu"]
+__all__ = ["CumProd", "CumSum", "EyeLike", "Range", "ReverseSequence", "Trilu"]
 
 Array = np.ndarray[Any, Any]
 
@@ -76,35 +76,51 @@ def _count(start: Any, limit: Any, delta: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class CumSum(Op):
-    """ONNX CumSum-14: the sums of all elements up to each one along the axis; without itself where `exclusive`, from
-    the end where `reverse`."""
+class _Cumulative(Op):
+    """A ufunc accumulated along the axis; the element itself is left out where `exclusive`, and it begins at the end
+    where `reverse`."""
 
-    since = 14
     operands = ("x", "axis")
+    ufunc: ClassVar[np.ufunc]
 
     exclusive: bool = False
     reverse: bool = False
 
     def infer(self, x: Operand, axis: Operand) -> tuple[TensorType, ...]:
-        check_dtype("CumSum", "x", x, WIDE)
-        check_dtype("CumSum", "axis", axis, INDICES)
+        check_dtype(self.op_type, "x", x, WIDE)
+        check_dtype(self.op_type, "axis", axis, INDICES)
         if axis.type.size != 1:
-            raise OpError(f"CumSum: axis must be one number, not {axis.type}")
+            raise OpError(f"{self.op_type}: axis must be one number, not {axis.type}")
         if x.type.rank == 0:
-            raise OpError(f"CumSum: x must have an axis to add along, but is {x.type}")
+            raise OpError(f"{self.op_type}: x must have an axis to go along, but is {x.type}")
         if axis.value is not None and axis.value.dtype != object:
-            resolve_axis("CumSum", int(axis.value.ravel()[0]), x.type.rank)
+            resolve_axis(self.op_type, int(axis.value.ravel()[0]), x.type.rank)
         return (x.type,)
 
     def reference(self, x: Array, axis: Array) -> tuple[Array, ...]:
-        at = resolve_axis("CumSum", int(axis.ravel()[0]), x.ndim)
+        at = resolve_axis(self.op_type, int(axis.ravel()[0]), x.ndim)
         x = np.flip(x, at) if self.reverse else x
-        y = np.cumsum(x, at, dtype=x.dtype)
+        y = self.ufunc.accumulate(x, at, dtype=x.dtype)
         if self.exclusive:
             y = np.roll(y, 1, at)
-            y[(slice(None),) * at + (slice(0, 1),)] = 0
+            y[(slice(None),) * at + (slice(0, 1),)] = self.ufunc.identity
         return (np.flip(y, at) if self.reverse else y,)
+
+
+@dataclass(frozen=True)
+class CumSum(_Cumulative):
+    """ONNX CumSum-14: the sums of all elements up to each one along the axis."""
+
+    since = 14
+    ufunc = np.add
+
+
+@dataclass(frozen=True)
+class CumProd(_Cumulative):
+    """ONNX CumProd-26: the products of all elements up to each one along the axis."""
+
+    since = 26
+    ufunc = np.multiply
 
 
 @dataclass(frozen=True)
@@ -130,3 +146,58 @@ class Trilu(Op):
     def reference(self, x: Array, k: Array | None = None) -> tuple[Array, ...]:
         edge = 0 if k is None else int(k.ravel()[0])
         return (np.triu(x, edge) if self.upper else np.tril(x, edge),)
+
+
+@dataclass(frozen=True)
+class EyeLike(Op):
+    """ONNX EyeLike-22: ones on the diagonal k places to the right of the main one, zeros elsewhere; of the input's
+    shape, and of its type where `dtype` gives none."""
+
+    since = 22
+    operands = ("input",)
+    results = ("output",)
+
+    dtype: DType | None = None
+    k: int = 0
+
+    def infer(self, x: Operand) -> tuple[TensorType, ...]:
+        if x.type.rank != 2:
+            raise OpError(f"EyeLike: the input must have two axes, not {x.type}")
+        return (TensorType(self.dtype or x.type.dtype, x.type.shape),)
+
+    def reference(self, x: Array) -> tuple[Array, ...]:
+        return (np.eye(x.shape[0], x.shape[1], self.k, x.dtype if self.dtype is None else self.dtype.numpy),)
+
+
+@dataclass(frozen=True)
+class ReverseSequence(Op):
+    """ONNX ReverseSequence-28: the first sequence_lens[i] elements along the time axis in reverse order, for each i of
+    the batch axis. These are the first two axes, in either order."""
+
+    since = 28
+    operands = ("input", "sequence_lens")
+
+    batch_axis: int = 1
+    time_axis: int = 0
+
+    def check(self) -> None:
+        if {self.batch_axis, self.time_axis} != {0, 1}:
+            raise OpError("ReverseSequence: batch_axis and time_axis must be 0 and 1 or 1 and 0, not "
+                          f"{self.batch_axis} and {self.time_axis}")
+
+    def infer(self, x: Operand, lengths: Operand) -> tuple[TensorType, ...]:
+        check_dtype("ReverseSequence", "the input", x, ANY)
+        check_dtype("ReverseSequence", "sequence_lens", lengths, (DType.I64,))
+        if x.type.rank < 2 or lengths.type.rank != 1 \
+                or not may_be_equal(lengths.type.shape[0], x.type.shape[self.batch_axis]):
+            raise OpError(f"ReverseSequence: sequence_lens {lengths.type} must hold one number for each place of axis "
+                          f"{self.batch_axis} of the input {x.type}")
+        return (x.type,)
+
+    def reference(self, x: Array, lengths: Array) -> tuple[Array, ...]:
+        y = np.moveaxis(x, self.batch_axis, 0).copy()
+        for sequence, length in zip(y, lengths.tolist(), strict=True):
+            if not 0 <= length <= len(sequence):
+                raise OpError(f"ReverseSequence: a length of {length} is not within the time axis of {len(sequence)}")
+            sequence[:length] = sequence[:length][::-1].copy()
+        return (np.ascontiguousarray(np.moveaxis(y, 0, self.batch_axis)),)

@@ -14,7 +14,7 @@ from ..ir.activation import erf
 from .dtypes import BOOL, FLOATS, INTEGERS, NUMERIC, SIGNED
 from .elementwise import Elementwise, elementwise
 
-__all__ = ["UNARY", "IsInf"]
+__all__ = ["UNARY", "IsInf", "Shrink"]
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +32,22 @@ class IsInf(Elementwise):
 
     def reference(self, x: Array) -> tuple[Array, ...]:
         return (np.isposinf(x) & self.detect_positive | np.isneginf(x) & self.detect_negative,)
+
+
+@dataclass(frozen=True)
+class Shrink(Elementwise):
+    """ONNX Shrink-9: x + bias where x < -lambd, x - bias where x > lambd, else 0."""
+
+    since = 9
+    operands = ("input",)
+    accepts = NUMERIC
+
+    bias: float = 0.0
+    lambd: float = 0.5
+
+    def reference(self, x: Array) -> tuple[Array, ...]:
+        low, high = x < -self.lambd, x > self.lambd
+        return (np.where(low, x + self.bias, np.where(high, x - self.bias, 0)).astype(x.dtype),)
 
 
 _row = functools.partial(elementwise, __name__)
@@ -58,6 +74,7 @@ UNARY: tuple[type[Elementwise], ...] = (
     _row("Not", 1, "X", np.logical_not, BOOL, on_sizes=operator.not_),
     _row("Reciprocal", 13, "X", lambda x: 1 / x, FLOATS),
     _row("Round", 22, "X", np.rint, FLOATS),
+    Shrink,
     _row("Sign", 13, "input", np.sign, NUMERIC),
     _row("Sin", 22, "input", np.sin, FLOATS),
     _row("Sinh", 22, "input", np.sinh, FLOATS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the outcome of every test as JSON")
     parser.add_argument("--suite", nargs="+", choices=SUITES, default=SUITES, help="the suites to run; by default all")
-    parser.add_argument("-k", metavar="TEXT", default="", help="only tests with TEXT in their names")
+    parser.add_argument("-k", metavar="REGEX", default="", help="only tests in whose names it is found")
     options = parser.parse_args()
-    outcomes = [judge(trial) for suite in options.suite for trial in load(suite) if options.k in trial.name]
+    outcomes = [judge(trial) for suite in options.suite for trial in load(suite) if re.search(options.k, trial.name)]
     print_json(outcomes) if options.json else print_tables(outcomes)
     return int(any(o.status == "failed" for o in outcomes))
 

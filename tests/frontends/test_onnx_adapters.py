@@ -67,6 +67,10 @@ CASES: list[tuple[int, tuple[int, ...], int, str]] = [
     (8, (1, 2, 5, 5), 4, "y = MaxPool<kernel_shape = [2, 2]>(x)"),
     (7, (1, 2, 5, 5), 4, "y = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(x)"),
     (9, (2, 3, 4), 2, "y = Flatten<axis = 2>(x)"),
+    (9, (2, 3), 2, "i = Constant<value = int64[1,2] {1, 0}>() u = Constant<value = float[1,2] {7, 8}>() "
+                   "y = Scatter<axis = 1>(x, i, u)"),
+    (17, (2, 5, 1), 3, "y = DFT(x)"),
+    (18, (2, 3, 4, 2), 4, "y = DFT<axis = 2, inverse = 1>(x)"),
     *((8, (1, 2, 3, 4), 4, f'y = Upsample<mode = "{mode}", scales = [1.0, 1.0, 2.0, 3.0]>(x)')
       for mode in ("nearest", "linear")),
     *((opset, (1, 2, 3, 4), 4, f's = Constant<value = float[4] {{1, 1, {scales}}}>() y = {op}<mode = "{mode}">(x, s)')

@@ -29,7 +29,6 @@ REFUSED = {
     "test_sequence_model1": "(SequenceEmpty, opset 12)",
     **{f"test_sequence_model{i}": "(SequenceConstruct, opset 12)" for i in (2, 3, 4, 5)},
     **{f"test_sequence_model{i}": "(SplitToSequence, opset 12)" for i in (6, 7, 8)},
-    "test_shrink": "(Shrink, opset 10)",
     **{f"test_strnorm_model_{name}": "(StringNormalizer, opset 10)" for name in (
         "monday_casesensintive_lower", "monday_casesensintive_nochangecase", "monday_casesensintive_upper",
         "monday_empty_output", "monday_insensintive_upper_twodim", "nostopwords_nochangecase")},

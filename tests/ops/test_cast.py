@@ -1,4 +1,4 @@
-"""Cast and CastLike against onnx and onnxruntime."""
+"""Cast, CastLike and BitCast against onnx and onnxruntime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnncc.ir import DType, Operand
-from cnncc.ops.cast import Cast, CastLike
+from cnncc.ops.cast import BitCast, Cast, CastLike
 
 from .cases import Case, assert_refused, check, inferred, operand, trials
 from .test_shape import given_sizes
@@ -34,6 +34,8 @@ SOURCES: list[tuple[Array, tuple[DType, ...], str]] = [
 CASES = [
     *(Case(Cast(to=to), (x,), dtypes=(DType.F32,), note=note) for x, targets, note in SOURCES for to in targets),
     Case(Cast(to=DType.I32), (np.float32([[1.0], [2.0]]),), dtypes=(DType.F32,)),
+    *(Case(BitCast(to=to), (x,), dtypes=(DType.F32,)) for x, to in (
+        (SPECIAL, DType.I32), (FLOATS, DType.U32), (INTS, DType.F64), (INTS.astype(np.int8), DType.U8))),
     Case(CastLike(), (FLOATS, np.zeros(1, np.int32)), dtypes=(DType.F32,)),
     Case(CastLike(), (INTS, np.zeros((2, 3), np.float32)), dtypes=(DType.F32,)),
 ]
@@ -42,6 +44,10 @@ CASES = [
 @pytest.mark.parametrize(("case", "judge", "dtype"), trials(CASES))
 def test_against_judges(case: Case, judge: str, dtype: DType) -> None:
     check(case, judge, dtype)
+
+
+def test_bits_of_another_width() -> None:
+    assert_refused(lambda: BitCast(to=DType.F16), ["f32[3]"], "BitCast: f32[3] cannot be taken for f16")
 
 
 def test_infer() -> None:

@@ -15,7 +15,7 @@ from cnncc.ops import OPS
 from cnncc.ops.binary import BitShift, Mod
 from cnncc.ops.compare import Where
 from cnncc.ops.elementwise import broadcast_shapes
-from cnncc.ops.unary import IsInf
+from cnncc.ops.unary import IsInf, Shrink
 
 from .cases import Case, assert_refused, check, check_half, inferred, normal, trials
 
@@ -92,6 +92,9 @@ FUNCTIONS = [
     *(Case(op(name), (ints(3, 4, dtype=np.int32),)) for name in ("Abs", "Neg", "Sign")),
     Case(IsInf(detect_negative=False), (SPECIAL,)),
     Case(IsInf(detect_positive=False), (SPECIAL,)),
+    Case(Shrink(), (normal(4, 5),)),
+    Case(Shrink(bias=0.25, lambd=1.0), (normal(4, 5),)),
+    Case(Shrink(bias=1.0, lambd=2.0), (np.arange(-4, 5, dtype=np.int32),)),
     Case(op("Not"), (bools(3, 4),)),
 ]
 

@@ -55,6 +55,7 @@ def test_attributes(op: type[Op]) -> None:
             default = onnx.helper.get_attribute_value(attribute.default_value)
             wanted: Any = default.decode() if isinstance(default, bytes) else default
             ours = 0 if fields[name].default is None else fields[name].default  # ONNX's number of no element type
+            ours = ours.onnx if isinstance(ours, DType) else ours
             wanted = tuple(wanted) if isinstance(wanted, list) else wanted
             assert (np.float32(ours) if isinstance(wanted, float) else ours) == wanted, name  # ONNX's are single
 

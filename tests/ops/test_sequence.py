@@ -1,4 +1,4 @@
-"""Range, CumSum and Trilu against onnx and onnxruntime."""
+"""Range, CumSum, CumProd, Trilu, EyeLike and ReverseSequence against onnx and onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cnncc.errors import OpError
 from cnncc.ir import DType
-from cnncc.ops.sequence import CumSum, Range, Trilu
+from cnncc.ops.sequence import CumProd, CumSum, EyeLike, Range, ReverseSequence, Trilu
 
 from .cases import Case, assert_refused, check, inferred, normal, operand, trials
 from .test_shape import given_sizes
@@ -35,6 +36,13 @@ CASES = [
     *(Case(Trilu(upper=upper), (normal(2, 4, 5), *k), dtypes=F32, note=str(*k))
       for upper in (False, True) for k in ((), (np.array(1),), (np.array(-2),), (np.array(9),))),
     Case(Trilu(), (np.ones((3, 3), np.bool_),)),
+    *(Case(CumProd(exclusive=exclusive, reverse=reverse), (normal(3, 4), np.array(axis)), tolerance=2.0, note=str(axis))
+      for exclusive, reverse, axis in ((False, False, 0), (True, True, -1))),
+    Case(CumProd(), (np.arange(1, 5, dtype=np.int32), np.array(0))),
+    *(Case(EyeLike(dtype=dtype, k=k), (normal(3, 5),), dtypes=F32)
+      for dtype, k in ((None, 0), (DType.F64, 1), (DType.I32, -2), (DType.F32, 9))),
+    Case(ReverseSequence(), (normal(4, 3, 2), np.array([4, 0, 3]))),
+    Case(ReverseSequence(batch_axis=0, time_axis=1), (np.arange(6).reshape(2, 3), np.array([2, 1]))),
 ]
 
 
@@ -72,13 +80,21 @@ def test_infer_symbolic() -> None:
     (Range, [given_sizes(0), given_sizes(5), given_sizes("N")], "Range: delta must be a fixed number, not N"),
     (lambda: Range(stash_type=7), [], "Range: stash_type must be 1 (f32) or 11 (f64), not 7"),
     (CumSum, ["f32[2,3]", operand("i64[]", 2)], "CumSum: axis 2 is outside [-2, 1]"),
-    (CumSum, ["f32[]", "i64[]"], "CumSum: x must have an axis to add along, but is f32[]"),
+    (CumSum, ["f32[]", "i64[]"], "CumSum: x must have an axis to go along, but is f32[]"),
     (CumSum, ["f32[2,3]", "i64[2]"], "CumSum: axis must be one number, not i64[2]"),
     (Trilu, ["f32[3]"], "Trilu: the input must have at least two axes, not f32[3]"),
     (Trilu, ["f32[3,3]", "i64[2]"], "Trilu: k must be one number, not i64[2]"),
+    (EyeLike, ["f32[3]"], "EyeLike: the input must have two axes, not f32[3]"),
+    (lambda: ReverseSequence(batch_axis=2), [], "batch_axis and time_axis must be 0 and 1 or 1 and 0, not 2 and 0"),
+    (ReverseSequence, ["f32[4,3]", "i64[4]"], "sequence_lens i64[4] must hold one number for each place of axis 1"),
 ])
 def test_wrong_input(make: Any, operands: list[Any], message: str) -> None:
     assert_refused(make, operands, message)
+
+
+def test_lengths_within_the_time_axis() -> None:
+    with pytest.raises(OpError, match="a length of 5 is not within the time axis of 4"):
+        ReverseSequence().reference(normal(4, 1), np.array([5]))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

@@ -191,6 +191,12 @@ def _whole_p(call: Call) -> None:
     call.attributes["p"] = round(p)
 
 
+def _renamed(op_type: str) -> Adapter:
+    def function(call: Call) -> None:
+        call.op_type = op_type
+    return function
+
+
 def _fill(call: Call) -> None:
     """ONNX gives the element and its type as a tensor of one element, by default a float32 zero."""
     value = np.asarray(call.attributes.pop("value", np.zeros(1, np.float32)))
@@ -289,6 +295,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "Clip": ((1, 10, _clip),),
     "Concat": ((1, 3, _concat_axis),),
     "ConstantOfShape": ((9, _ANY, _fill),),
+    "DFT": ((17, 19, _ints_to_input("axis", 2)),),
     "Dropout": ((1, 6, _in_test_mode), (1, 11, _mask), (1, 11, _drop("ratio"))),
     "Gemm": ((1, 6, _drop("broadcast")),),
     "GlobalLpPool": ((1, 1, _whole_p),),
@@ -301,6 +308,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "ReduceSum": ((1, 12, _ints_to_input("axes", 1)),),
     "Reshape": ((1, 4, _ints_to_input("shape", 1)),),
     "Resize": ((10, 10, _resize_asymmetric), (11, _ANY, _sampling_inputs)),
+    "Scatter": ((9, 10, _renamed("ScatterElements")),),
     "Slice": ((1, 9, _slice),),
     "Softmax": ((1, 12, _softmax),),
     "Split": ((1, 17, _split),),
