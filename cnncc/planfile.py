@@ -37,6 +37,7 @@ VERSION = 1
 FEATURES = 0  # bits of the features this version knows; a plan sets those a reader must have
 ALIGNMENT = 64
 CHUNK = 1 << 20  # bytes summed while they are in the cache
+HALF_BYTES = 1 << 12  # of a float32 weight that is stored as float16 where that changes nothing
 # magic, version, features, lengths of header, offset and length of weights, length of the file, CRC-32 of header and of
 # weights, a word that is zero; the CRC-32 of these 60 bytes follows. Later versions keep this layout.
 PRELUDE = struct.Struct("<8sIIQQQQIII")
@@ -103,7 +104,9 @@ def _write(plan: Plan, stream: BinaryIO) -> None:
     stream.write(bytes(PRELUDE_SIZE) + header + bytes(start - PRELUDE_SIZE - len(header)))
     crc = at = 0
     for w in weights:
-        contents = plan.weights[w.buffer].astype(_stored(w.dtype), order="C", copy=False).reshape(-1).view(np.uint8)
+        with np.errstate(over="ignore"):
+            stored = plan.weights[w.buffer].astype(_stored(w.dtype), order="C", copy=False)
+        contents = stored.reshape(-1).view(np.uint8)
         for part in (np.zeros(w.offset - at, np.uint8), contents):
             for low in range(0, part.size, CHUNK):
                 crc = zlib.crc32(part[low:low + CHUNK].data, crc)
@@ -120,9 +123,28 @@ def _lay_out(arrays: Mapping[int, Array]) -> tuple[tuple[Weight, ...], int]:
     end = 0
     for buffer in sorted(arrays):
         array = arrays[buffer]
-        weights.append(Weight(buffer, DType.of(array.dtype), array.shape, _align(end), array.nbytes))
-        end = weights[-1].offset + array.nbytes
+        dtype = DType.F16 if _fits_half(array) else DType.of(array.dtype)
+        weights.append(Weight(buffer, dtype, array.shape, _align(end), array.size * dtype.itemsize))
+        end = weights[-1].offset + weights[-1].length
     return tuple(weights), end
+
+
+def _fits_half(array: Array) -> bool:
+    """Whether all numbers of a float32 weight that is worth it are float16 numbers, bit for bit."""
+    if array.dtype != np.float32 or array.nbytes < HALF_BYTES:
+        return False
+    flat = array.reshape(-1)
+    return all(_is_half(flat[low:low + CHUNK]) for low in range(0, flat.size, CHUNK))
+
+
+def _is_half(part: Array) -> bool:
+    first = part[:64]
+    for numbers in (first, part):
+        with np.errstate(over="ignore"):
+            again = numbers.astype(np.float16).astype(np.float32)
+        if not np.array_equal(again.view(np.uint32), numbers.view(np.uint32)):
+            return False
+    return True
 
 
 def _replace(plan: Plan, target: Path) -> None:
@@ -231,7 +253,9 @@ def _weights(header: Header, section: Array) -> dict[int, Array]:
         if w.dtype is DType.BOOL and (section[w.offset:end] > 1).any():
             raise PlanInvalid(f"the weight '{name}' is of booleans, but has bytes that are neither 0 nor 1")
         contents = section[w.offset:end].view(_stored(w.dtype)).reshape(w.shape)
-        weights[w.buffer] = contents.astype(w.dtype.numpy, copy=False)
+        wanted = header.plan.buffers[w.buffer].type.dtype
+        widened = w.dtype is DType.F16 and wanted is DType.F32
+        weights[w.buffer] = contents.astype(wanted.numpy if widened else w.dtype.numpy, copy=False)
     if end != section.size:
         raise PlanInvalid(f"the weights end at byte {end}, but their section has {section.size}")
     return weights

@@ -20,6 +20,7 @@ from .recognize_activations import recognize_activations
 from .recognize_normalization import recognize_normalization
 from .resolve_auto_pad import resolve_auto_pad
 from .simplify_reshapes import simplify_reshapes
+from .widen_float16 import widen_float16
 
 __all__ = ["PASSES", "PIPELINES"]
 
@@ -41,6 +42,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     recognize_normalization,
     resolve_auto_pad,
     simplify_reshapes,
+    widen_float16,
 )}
 
 # What a graph needs to run at all: shapes and weights settled, nothing computed in vain.
@@ -52,6 +54,7 @@ _SETTLE: Pipeline = (
 
 # Clean-ups: the same computation, written in the shortest way.
 _CLEAN: Pipeline = (
+    widen_float16,
     fold_shape_arithmetic,
     fold_constants,
     resolve_auto_pad,
