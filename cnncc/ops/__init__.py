@@ -14,10 +14,13 @@ __all__ = ["OPS"]
 _MODULES = {
     "conv": "Conv",
     "conv_transpose": "ConvTranspose",
+    "deform_conv": "DeformConv",
     "batch_norm": "BatchNormalization",
     "normalization": "GroupNormalization InstanceNormalization LayerNormalization LpNormalization "
                      "MeanVarianceNormalization RMSNormalization",
     "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
+    "regions": "MaxRoiPool RoiAlign",
+    "unfold": "CenterCropPad Col2Im MaxUnpool",
     "lrn": "LRN",
     "gemm": "Gemm MatMul",
     "einsum": "Einsum",
@@ -44,6 +47,7 @@ _MODULES = {
     "scatter": "ScatterElements ScatterND TensorScatter",
     "pad": "Pad",
     "resize": "Resize",
+    "grid_sample": "AffineGrid GridSample",
     "blocks": "DepthToSpace SpaceToDepth",
     "reduce": "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
               "ReduceSumSquare ArgMax ArgMin",

@@ -55,6 +55,11 @@ CASES: list[tuple[int, tuple[int, ...], int, str]] = [
     (8, (2, 3, 4), 3, "w = Constant<value = float[3] {1, 2, 3}>() y = BatchNormalization<spatial = 1>(x, w, w, w, w)"),
     (9, (2, 3, 4), 3, "w = Constant<value = float[3] {1, 2, 3}>() y = BatchNormalization(x, w, w, w, w)"),
     (8, (2, 3), 2, "w = Constant<value = float[3] {1, 2, 3}>() y = BatchNormalization<spatial = 0>(x, w, w, w, w)"),
+    *((16, (1, 2, 4, 5), 4, "g = Constant<value = float[1,2,2,2] {-0.9, 0.1, 0.3, 0.7, 1.2, -0.3, 0.5, -1.1}>() "
+       f'y = GridSample<mode = "{mode}">(x, g)') for mode in ("bilinear", "bicubic", "nearest")),
+    *((opset, (1, 2, 6, 5), 4, "r = Constant<value = float[2,4] {0, 1, 4, 5, 1, 2, 3, 3}>() "
+       "i = Constant<value = int64[2] {0, 0}>() y = RoiAlign<output_height = 2, output_width = 2>(x, r, i)")
+      for opset in (10, 16)),
     (7, (2, 3), 2, "w = Constant<value = float[4,3] {1,2,3,4,5,6,7,8,9,10,11,12}>() b = Constant<value = float[4] "
                    "{1,2,3,4}>() y = Gemm<transB = 1, alpha = 0.5>(x, w, b)"),
     (9, (2, 3), 2, "s = Constant<value = int64[2] {2, 3}>() c = ConstantOfShape<value = float[1] {2.5}>(s) "

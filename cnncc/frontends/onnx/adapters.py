@@ -266,6 +266,17 @@ def _sampling_inputs(call: Call) -> None:
         call.attributes.update(coordinate_transformation_mode="half_pixel", nearest_mode=nearest)
 
 
+def _interpolated(call: Call) -> None:
+    """GridSample-16 had other names for two modes."""
+    mode = call.attributes.get("mode")
+    call.attributes["mode"] = {"bilinear": "linear", "bicubic": "cubic"}.get(str(mode), mode)
+
+
+def _unshifted(call: Call) -> None:
+    """RoiAlign-10 did not move regions by half a pixel."""
+    call.attributes["coordinate_transformation_mode"] = "output_half_pixel"
+
+
 def _by_group(call: Call) -> None:
     """GroupNormalization-18 had a scale and a bias for each group, not each channel."""
     channels, groups = call.operand(0).type.shape[1], call.attributes["num_groups"]
@@ -299,6 +310,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "Dropout": ((1, 6, _in_test_mode), (1, 11, _mask), (1, 11, _drop("ratio"))),
     "Gemm": ((1, 6, _drop("broadcast")),),
     "GlobalLpPool": ((1, 1, _whole_p),),
+    "GridSample": ((16, 19, _interpolated),),
     "GroupNormalization": ((18, 20, _by_group),),
     "Hardmax": ((1, 12, _softmax),),
     "LpPool": ((1, 1, _whole_p),),
@@ -308,6 +320,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "ReduceSum": ((1, 12, _ints_to_input("axes", 1)),),
     "Reshape": ((1, 4, _ints_to_input("shape", 1)),),
     "Resize": ((10, 10, _resize_asymmetric), (11, _ANY, _sampling_inputs)),
+    "RoiAlign": ((10, 15, _unshifted),),
     "Scatter": ((9, 10, _renamed("ScatterElements")),),
     "Slice": ((1, 9, _slice),),
     "Softmax": ((1, 12, _softmax),),

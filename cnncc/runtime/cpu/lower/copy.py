@@ -206,6 +206,12 @@ class _Pad(Lowering):
 
     input_words = ("x", None, "value", None)
 
+    def padding(self, op: Any, inputs: Inputs, outputs: Sequence[Tensor]) -> tuple[str, list[tuple[int, int]]]:
+        """The mode, and the elements added before and behind each axis."""
+        pads, named = inputs[1], inputs[3] if len(inputs) > 3 else None
+        widths = op.widths(_first(inputs).type.rank, _ints(pads), None if named is None else _ints(named))
+        return op.mode, widths
+
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
         x = _first(inputs)
         whole = can_block(x.type) and outputs[0].shape[1] == x.type.shape[1]
@@ -215,16 +221,15 @@ class _Pad(Lowering):
         return Choice(pad.KERNEL.name, inputs=(layout, *(PLAIN,) * (len(inputs) - 1)), outputs=(layout,))
 
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
-        x, pads, value, named = (*inputs, None, None)[:4]
-        y = outputs[0]
-        assert x is not None
-        widths = op.widths(x.type.rank, _ints(pads), None if named is None else _ints(named))
+        x, y = _first(inputs), outputs[0]
+        has_value = len(inputs) > 2 and inputs[2] is not None
+        mode, widths = self.padding(op, inputs, outputs)
         blocked = y.layout == BLOCKED and widths[1] == (0, 0)
         expect_layouts(op, [x, y], [BLOCKED if blocked else PLAIN] * 2)
         shape, unit = list(x.shape), 1
         if blocked:
             shape[1] = ceil_div(shape[1], lanes)
-            if op.mode == "constant":  # one number fills all
+            if mode == "constant":  # one number fills all
                 shape, widths = [*shape, lanes], [*widths, (0, 0)]
             else:
                 unit = lanes
@@ -233,7 +238,14 @@ class _Pad(Lowering):
             kept = size + min(begin, 0) + min(end, 0)
             axes.append(PadAxis(size + begin + end, kept, max(begin, 0), step))
             offset += max(-begin, 0) * step
-        return pad.launch(axes, op.mode, x.type.dtype.itemsize, lanes, offset, value is not None, unit)
+        return pad.launch(axes, mode, x.type.dtype.itemsize, lanes, offset, has_value, unit)
+
+
+class _CenterCropPad(_Pad):
+    """Padding by zeros, and by less than nothing where the middle is cut out."""
+
+    def padding(self, op: Any, inputs: Inputs, outputs: Sequence[Tensor]) -> tuple[str, list[tuple[int, int]]]:
+        return "constant", op.widths(_first(inputs).shape, outputs[0].shape)
 
 
 class _ConstantOfShape(Lowering):
@@ -274,6 +286,7 @@ class _Tile(Lowering):
 
 
 LOWERINGS: dict[str, Lowering] = {
+    "CenterCropPad": _CenterCropPad(),
     "ConstantOfShape": _ConstantOfShape(),
     "DepthToSpace": _DepthToSpace(),
     "Dropout": _Alias(),

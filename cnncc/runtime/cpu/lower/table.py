@@ -21,8 +21,8 @@ _MODULES = {
                    "Where Xor",
     "normalize": "GroupNormalization InstanceNormalization LayerNormalization RMSNormalization",
     "join": "Concat Split",
-    "copy": "ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice SpaceToDepth "
-            "Squeeze Tile Transpose Unsqueeze",
+    "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice "
+            "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
     "recurrent": "RNN GRU LSTM",
