@@ -1,4 +1,4 @@
-"""Operators on regions of pictures: RoiAlign, MaxRoiPool and NonMaxSuppression."""
+"""Operators on regions of pictures: RoiAlign and MaxRoiPool."""
 
 from __future__ import annotations
 
