@@ -12,8 +12,10 @@ from .fold_linear import fold_linear
 from .fold_scale import fold_scale
 from .fold_shape_arithmetic import fold_shape_arithmetic
 from .fuse_activation import fuse_activation
+from .fuse_attention import fuse_attention
 from .fuse_pad import fuse_pad
 from .fuse_residual import fuse_residual
+from .join_attention_heads import join_attention_heads
 from .manager import Pass, Pipeline
 from .project_recurrent_inputs import project_recurrent_inputs
 from .recognize_activations import recognize_activations
@@ -35,8 +37,10 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     fold_scale,
     fold_shape_arithmetic,
     fuse_activation,
+    fuse_attention,
     fuse_pad,
     fuse_residual,
+    join_attention_heads,
     project_recurrent_inputs,
     recognize_activations,
     recognize_normalization,
@@ -70,6 +74,10 @@ _CLEAN: Pipeline = (
 # Fusions: several operators in one. Weights first, then what a Conv does to its sum in order: residual, activation.
 _FUSE: Pipeline = (
     recognize_normalization,
+    fuse_attention,
+    simplify_reshapes,
+    join_attention_heads,
+    simplify_reshapes,
     canonicalize,
     recognize_activations,
     fuse_pad,

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from ..errors import OpError
-from ..ir import DimLike, DType, Graph, Node, Operand, TensorType, Value
-from ..ops.shape import Reshape, Transpose
+from ..ir import Graph, Node, Value
+from ..ops.shape import Transpose
 from .matching import replace_value
+from .reshaping import reshape_into
 
 __all__ = ["simplify_reshapes"]
-
-Array = np.ndarray[Any, Any]
 
 
 def simplify_reshapes(graph: Graph) -> bool:
@@ -50,7 +44,7 @@ def _simplify_reshape(graph: Graph, node: Node) -> bool:
         replace_value(graph, node, source)
         return True
     computed = any(v is not None and not v.is_constant for v in node.inputs[1:])
-    return (merged or computed) and _reshape(graph, node, source)
+    return (merged or computed) and reshape_into(graph, node, source) is not None
 
 
 def _unchanged_by(value: Value) -> Value | None:
@@ -72,7 +66,7 @@ def _simplify_transpose(graph: Graph, node: Node) -> bool:
         replace_value(graph, node, source)
         return True
     moved = [p for p in perm if source.type.shape[p] != 1]
-    if moved == sorted(moved) and _reshape(graph, node, source):
+    if moved == sorted(moved) and reshape_into(graph, node, source) is not None:
         return True
     if merged:
         graph.replace_node(node, Transpose(perm), [source])
@@ -82,32 +76,3 @@ def _simplify_transpose(graph: Graph, node: Node) -> bool:
 def _perm(node: Node) -> tuple[int, ...]:
     assert isinstance(node.op, Transpose)
     return node.op.permutation(node.output.type.rank)
-
-
-def _reshape(graph: Graph, node: Node, source: Value) -> bool:
-    """Replaces the node by a Reshape of `source` to the same type, if a constant can express its shape."""
-    shape = _shape_operand(source.type.shape, node.output.type.shape)
-    if shape is None:
-        return False
-    reshape = Reshape()
-    try:
-        types = reshape.infer(source.operand, Operand(TensorType(DType.I64, shape.shape), shape))
-    except OpError:
-        return False
-    if types != (node.output.type,):
-        return False
-    constant = graph.add_constant(shape, f"{node.output.name}.shape")
-    graph.replace_node(node, reshape, [source, constant])
-    return True
-
-
-def _shape_operand(source: tuple[DimLike, ...], target: tuple[DimLike, ...]) -> Array | None:
-    """Reshape's operand that gives `target`: sizes, 0 for the size of the same axis, -1 for what is left, once."""
-    shape: list[int] = []
-    for axis, size in enumerate(target):
-        if isinstance(size, int):
-            shape.append(size)
-        else:
-            shape.append(0 if axis < len(source) and source[axis] == size else -1)
-    # A size of 0 cannot be told from the 0 that copies a size.
-    return None if 0 in target or shape.count(-1) > 1 else np.array(shape, np.int64)
