@@ -126,11 +126,11 @@ def _masked(value: Value) -> tuple[Value, Value, bool] | None:
             if scores.type == value.type and _leads_to_product(scores):
                 return scores, mask, False
     if node.op.op_type == "Where":
-        condition, never, scores = node.inputs
+        condition, never, other = node.inputs
         number = number_of(never)
-        if condition is not None and scores is not None and number is not None and number <= NEVER \
-                and scores.type == value.type:
-            return scores, condition, True
+        if condition is not None and other is not None and number is not None and number <= NEVER \
+                and other.type == value.type:
+            return other, condition, True
     return None
 
 
@@ -162,7 +162,7 @@ def _scaled(value: Value) -> tuple[Value, float] | None:
 # -- the operator ----------------------------------------------------------------------------------------------------
 
 def _replace(graph: Graph, node: Node, found: _Found) -> bool:
-    """Puts Attention and what it needs in the node's place; False, with only dead nodes added, where it does not fit."""
+    """Puts Attention and what it needs in the node's place; False, with dead nodes added only, where none fits."""
     k, scale = _turned_back(graph, node, found.turned)
     if k is None:
         return False
@@ -172,12 +172,12 @@ def _replace(graph: Graph, node: Node, found: _Found) -> bool:
     if q is None or k4 is None or v is None:
         return False
     op = Attention(scale=float(str(np.float32(found.scale * scale))))
-    inputs: list[Value | None] = [q, k4, v]
-    if found.mask is not None:
-        mask = _additive(graph, node, found.mask, q) if found.forbidden else found.mask
-        inputs.append(mask)
+    mask = found.mask
+    if mask is not None and found.forbidden:
+        mask = _additive(graph, node, mask, q)
+    inputs = [q, k4, v] if mask is None else [q, k4, v, mask]
     try:
-        y = op.infer(*(None if x is None else x.operand for x in inputs))[0]
+        y = op.infer(q.operand, k4.operand, v.operand, None if mask is None else mask.operand)[0]
     except OpError:
         return False
     if y == node.output.type:

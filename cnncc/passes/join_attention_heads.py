@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..ir import DimLike, Graph, Node, Value
-from ..ops import OPS
 from ..ops.attention import Attention
+from ..ops.gather import Gather
 from ..ops.shape import Transpose
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .matching import constant_of, is_private
@@ -91,7 +91,7 @@ def _side_by_side(graph: Graph, node: Node, value: Value) -> Value | None:
         return None
     stack, number = place
     axes = graph.add_constant(np.array(number), f"{value.name}.number")
-    return graph.add_node(OPS["Gather"](axis=2), [stack, axes], name=f"{value.name}.rows", before=node).output
+    return graph.add_node(Gather(axis=2), [stack, axes], name=f"{value.name}.rows", before=node).output
 
 
 def _place_in_stack(value: Value) -> tuple[Value, int] | None:

@@ -118,7 +118,8 @@ def test_stacked_queries_keys_and_values() -> None:
     parts = [f"%{n} = const {i} : i64[]\n  %{n}1 = Gather(%s, %{n}) : f32[N,2,L,4]" for i, n in enumerate("qkv")]
     after = []
     for i, n in enumerate("qkv"):
-        after += [f"%{n}1.number = const {i} : i64[]", f"%{n}1.rows = Gather(%a, %{n}1.number) {{axis=2}} : f32[N,L,2,4]"]
+        after += [f"%{n}1.number = const {i} : i64[]",
+                  f"%{n}1.rows = Gather(%a, %{n}1.number) {{axis=2}} : f32[N,L,2,4]"]
     joined = []
     for n in "qkv":
         joined += [f"%{n}1.rows.joined.shape = const [0,0,8] : i64[3]",
