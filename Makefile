@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance bench zoo golden clean
+.PHONY: help demo test check conformance bench zoo models golden clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,9 @@ zoo: $(VENV)/test.stamp  ## run every network of the zoo at full size and compar
 
 conformance: $(VENV)/test.stamp  ## run onnx's own operator and model tests; ARGS="--json", "-k REGEX", ...
 	$(PY) -m tests.conformance $(ARGS)
+
+models: $(VENV)/test.stamp  ## compare the published models in the folder CNNCC_MODELS with ONNX Runtime
+	$(PY) benchmarks/models.py $(ARGS)
 
 golden: $(VENV)/test.stamp  ## write the expected whole-pipeline outputs of tests/golden anew
 	$(PY) -m pytest tests/golden --update-golden
