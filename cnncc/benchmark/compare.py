@@ -30,8 +30,9 @@ Array = np.ndarray[Any, Any]
 OURS = "cnncc"
 MOST_RUNS = 5000  # in a turn
 TOLERANCE = 1e-3  # of the largest output: more is another network, not another rounding
-# What would give one engine other threads than the others.
-STRIPPED = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_", "NUMBA_NUM_THREADS", "CNNCC_NUM_THREADS")
+# What would give one engine other threads than the others, or keep it from using compiled bytecode.
+STRIPPED = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_", "NUMBA_NUM_THREADS", "CNNCC_NUM_THREADS",
+            "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)

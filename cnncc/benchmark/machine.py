@@ -17,7 +17,7 @@ __all__ = ["describe_machine"]
 
 def describe_machine(engines: Sequence[str]) -> dict[str, str]:
     """CPU, caches, memory, system, versions and date, as far as the system tells."""
-    from ..runtime.cpu.native import target
+    from ..runtime.cpu.target import target
 
     found = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -26,7 +26,7 @@ def cache(action: Annotated[Action, typer.Argument(help="`info` shows the cache,
 
         cnncc cache clear
     """
-    from ..runtime.cpu.native import cache_info, clear_cache
+    from ..runtime.cpu.kernel_cache import cache_info, clear_cache
 
     if action is Action.CLEAR:
         removed = clear_cache()

@@ -12,8 +12,9 @@ import pytest
 import cnncc
 from cnncc.errors import InputError
 from cnncc.frontends.onnx import export_model
-from cnncc.runtime.cpu import native
-from cnncc.runtime.cpu.native import CacheInfo, host_lanes
+from cnncc.runtime.cpu import kernel_cache
+from cnncc.runtime.cpu.kernel_cache import CacheInfo
+from cnncc.runtime.cpu.native import host_lanes
 from cnncc.runtime.cpu.tuning import tune as tuning
 from cnncc.runtime.cpu.tuning.explain import explain
 from cnncc.runtime.cpu.tuning.findings import Findings
@@ -38,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where findings are kept."""
     path = tmp_path / "cache"
     path.mkdir()
-    monkeypatch.setattr(native, "cache_info", lambda: CacheInfo(path, 0, 0))
+    monkeypatch.setattr(kernel_cache, "cache_info", lambda: CacheInfo(path, 0, 0))
     monkeypatch.setattr(tuning, "EACH", 0.0)  # the first rounds only
     return path
 
@@ -175,7 +176,7 @@ def test_two_processes_keep_both_their_findings(folder: Path) -> None:
 
 
 def test_without_a_cache_folder_findings_serve_this_process(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
-    monkeypatch.setattr(native, "cache_info", lambda: CacheInfo(None, 0, 0))
+    monkeypatch.setattr(kernel_cache, "cache_info", lambda: CacheInfo(None, 0, 0))
     monkeypatch.setattr(tuning, "EACH", 0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -19,12 +19,15 @@ from ...costs import cost
 from ...plan import Plan, Step
 from . import native
 from .binding import Binding, BoundStep
-from .executor import StepRecord, StepTable
+from .executor import RUN, WORK, StepRecord, StepTable
 from .lowering import PLAIN, stored_elements
+from .worker_pool import PARALLEL_FOR, WORKER
 
 __all__ = ["Context", "Prepared", "warm_kernels"]
 
 Array = np.ndarray[Any, Any]
+
+EXECUTOR_KEYS: frozenset[native.Key] = frozenset((kernel.name, ()) for kernel in (RUN, WORK, PARALLEL_FOR, WORKER))
 
 # Steps that take less than this many nanoseconds are not shared among threads: handing over costs about as much.
 SMALL, MACS_A_NANOSECOND, BYTES_A_NANOSECOND = 2000, 60, 20
@@ -244,8 +247,8 @@ def aligned_bytes(size: int) -> Array:
 
 
 def warm_kernels(binding: Binding, on_event: Callable[[str, int, int], None]) -> None:
-    """Compiles, or loads from the kernel cache, every kernel that the bound plan launches."""
-    keys = sorted({b.launch.key for b in binding.steps if b.launch is not None})
+    """Puts every kernel that the bound plan launches, and the executor's own, into the kernel cache."""
+    keys = sorted({b.launch.key for b in binding.steps if b.launch is not None} | EXECUTOR_KEYS)
     missing = [key for key in keys if not native.is_cached(*key)]
     if missing:
         on_event("compiling kernels for this machine, once", 0, len(missing))

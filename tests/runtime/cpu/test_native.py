@@ -1,24 +1,27 @@
 """The kernel cache: found again without numba, rebuilt when damaged, refused when others could write to it."""
 
+import ctypes
 import os
 import struct
 import subprocess
 import sys
 
+import llvmlite.binding as llvm
+import numpy as np
 import pytest
 
-from cnncc.runtime.cpu import native
-from cnncc.runtime.cpu.kernel import make_params
+from cnncc.runtime.cpu import codegen, image
+from cnncc.runtime.cpu.kernel import Kernel, make_params
 from cnncc.runtime.cpu.kernels import conv_depthwise
 
 KEY = ("executor_run", ())
 SCRIPT = """
 import sys, warnings
 warnings.simplefilter("error" if {strict} else "ignore")
-from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu import kernel_cache, native
 address = native.get_kernel("executor_run", ())
 assert address
-print("numba" in sys.modules, native.cache_info().entries)
+print("numba" in sys.modules, kernel_cache.cache_info().entries)
 """
 
 
@@ -63,7 +66,7 @@ def test_folder_of_others_is_not_used(tmp_path) -> None:
 @pytest.mark.parametrize("activation", ["clip", "gelu"])
 def test_objects_refer_to_nothing_outside(activation: str) -> None:
     params = make_params(lanes=16, rows=8, group=1, activation=activation, residual=1, taps=3, stride=1)
-    assert undefined_symbols(native.compile_object((conv_depthwise.KERNEL.name, params))) == []
+    assert undefined_symbols(codegen.compile_object(conv_depthwise.KERNEL, params, "f")) == []
 
 
 def undefined_symbols(elf: bytes) -> list[str]:
@@ -95,3 +98,36 @@ def test_several_processes_fill_the_cache(tmp_path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True", "False"]
+
+
+@pytest.mark.skipif(not image._is_possible(), reason="images are for Linux on x86-64")
+def test_an_image_computes_what_its_object_does() -> None:
+    kernel = Kernel("table", ("y",), (), build_table)
+    data = codegen.compile_object(kernel, (), "f")
+    block = image.from_object(data, "f")
+    assert block is not None and image.is_image(block) and not image.is_image(data)
+    assert image.from_object(data, "another") is None
+    for address in (image.load(block), codegen.load_object(data, "f")):
+        y, words = np.zeros(4, np.float32), np.zeros(1, np.int64)
+        words[0] = y.ctypes.data
+        ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(address)(words.ctypes.data, 0, 4)
+        assert y.tolist() == [1.5, 2.5, 3.5, 4.5]
+
+
+@pytest.mark.skipif(not image._is_possible(), reason="images are for Linux on x86-64")
+@pytest.mark.parametrize("text", ["@outside = external global i32", "@outside = global i32 1"],
+                         ids=["what is elsewhere", "what can be written"])
+def test_code_that_needs_more_than_itself_is_no_image(text: str) -> None:
+    module = llvm.parse_assembly(f"{text}\ndefine i32 @f() {{\n  %x = load i32, ptr @outside\n  ret i32 %x\n}}")
+    assert image.from_object(codegen._machine().emit_object(module), "f") is None
+
+
+def build_table():
+    """Constants in a section of their own: task t stores t + 1.5."""
+    from cnncc.runtime.cpu.memory_access import load_i64, store_f32
+
+    def table(args, begin, end):
+        for task in range(begin, end):
+            store_f32(load_i64(args) + 4 * task, task + 1.5)
+
+    return table

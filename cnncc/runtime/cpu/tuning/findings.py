@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import native
+from .. import kernel_cache
+from ..target import target
 
 __all__ = ["Findings"]
 
 FORMAT = 1
-_KERNELS = Path(native.__file__).parent / "kernels"
+_KERNELS = Path(kernel_cache.__file__).parent / "kernels"
 
 
 class Findings:
@@ -38,10 +39,9 @@ class Findings:
     @staticmethod
     def load(lanes: int, threads: int, version: str) -> Findings:
         """The findings of earlier runs; none where there is no file, or, with a warning, where it is damaged."""
-        target = native.target()
-        machine = {"cpu": target.cpu, "features": target.features, "lanes": lanes, "threads": threads,
+        machine = {"cpu": target().cpu, "features": target().features, "lanes": lanes, "threads": threads,
                    "cnncc": version, "kernels": _digest_of_kernels()}
-        folder = native.cache_info().path
+        folder = kernel_cache.cache_info().path
         if folder is None:
             return Findings(machine)
         digest = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
