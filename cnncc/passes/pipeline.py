@@ -6,6 +6,7 @@ from .canonicalize import canonicalize
 from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .eliminate_identities import eliminate_identities
+from .flush_subnormal_weights import flush_subnormal_weights
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
 from .fold_linear import fold_linear
@@ -33,6 +34,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     eliminate_common_subexpressions,
     eliminate_dead_nodes,
     eliminate_identities,
+    flush_subnormal_weights,
     fold_batch_norm,
     fold_constants,
     fold_linear,
@@ -96,6 +98,7 @@ _FUSE: Pipeline = (
         fold_scale,
         fold_linear,
     ),
+    flush_subnormal_weights,
     fuse_residual,
     fuse_activation,
     eliminate_common_subexpressions,
