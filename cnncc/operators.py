@@ -115,7 +115,8 @@ SAMPLES = {
 @dataclass(frozen=True)
 class Row:
     """One operator: since which opset of its domain it is read, the element types of its main operand, and those with a
-    native CPU kernel. `free`: it costs nothing in a run, being evaluated before or no more than a view."""
+    native CPU kernel. `free`: it costs nothing in a run, being evaluated before or no more than a view. `bodies`: it
+    runs graphs of its own."""
 
     name: str
     domain: str
@@ -123,9 +124,12 @@ class Row:
     types: tuple[DType, ...]
     native: tuple[DType, ...]
     free: bool = False
+    bodies: bool = False
 
     @property
     def kernel(self) -> str:
+        if self.bodies:
+            return "those of its body"
         if self.free:
             return "none needed"
         return types_text(self.native) or "reference"
@@ -159,6 +163,9 @@ def by_definition() -> list[tuple[str, str, int]]:
 
 
 def _row(name: str) -> Row:
+    domain, opset = OPS[name].domain or "ai.onnx", _first_opset(name)
+    if OPS[name].body_fields:
+        return Row(name, domain, opset, tuple(DType), tuple(DType), bodies=True)
     types, native, free = [], [], True
     for dtype in DType if "T" in _sample(name) else (DType.F32,):
         try:
@@ -170,7 +177,7 @@ def _row(name: str) -> Row:
         free = free and (OPS[name].alias or not kernels)
         if "reference" not in kernels:
             native.append(dtype)
-    return Row(name, OPS[name].domain or "ai.onnx", _first_opset(name), tuple(types), tuple(native), free and bool(types))
+    return Row(name, domain, opset, tuple(types), tuple(native), free and bool(types))
 
 
 def _kernels(graph: Graph) -> set[str]:

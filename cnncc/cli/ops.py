@@ -21,17 +21,18 @@ def ops(names: Annotated[list[str] | None, typer.Argument(help="Operators; by de
 
         cnncc ops Conv Resize
     """
-    from ..operators import by_definition, markdown as text, table, types_text
+    from .. import operators
+    from ..operators import types_text
 
     if markdown:
-        print_line(text().rstrip("\n"))
+        print_line(operators.markdown().rstrip("\n"))
         return
-    rows, others = table(names or ()), [] if names else by_definition()
+    rows, others = operators.table(names or ()), [] if names else operators.by_definition()
     if as_json:
         print_json({"operators": [
             {"name": row.name, "domain": row.domain, "since_opset": row.opset, "types": [t.value for t in row.types],
              "cpu": "none needed" if row.free else [t.value for t in row.native], "cuda": []} for row in rows],
-            "by_definition": [{"name": name, "domain": domain, "since_opset": opset} for name, domain, opset in others]})
+            "by_definition": [{"name": name, "domain": at, "since_opset": first} for name, at, first in others]})
         return
     print_table(("operator", "domain", "since opset", "element types", "native CPU kernel", "CUDA kernel"),
                 [(row.name, row.domain, row.opset, types_text(row.types), row.kernel, "no") for row in rows],
