@@ -100,6 +100,8 @@ class Graph:
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.output_names: list[str] = []
+        self._asked: list[Value] = []  # the list of outputs, never changed in place, whose members `_output_set` holds
+        self._output_set: frozenset[Value] = frozenset()
         self._first: Node | None = None
         self._last: Node | None = None
         self._count = 0
@@ -157,7 +159,9 @@ class Graph:
         return [body for node in self.walk() for body in node.op.bodies.values()]
 
     def is_output(self, value: Value) -> bool:
-        return any(v is value for v in self.outputs)
+        if self._asked is not self.outputs:
+            self._asked, self._output_set = self.outputs, frozenset(self.outputs)
+        return value in self._output_set
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -220,7 +224,8 @@ class Graph:
             return
         for use in list(old.uses):
             self.set_input(use.node, use.index, new)
-        self.outputs = [new if v is old else v for v in self.outputs]
+        if self.is_output(old):
+            self.outputs = [new if v is old else v for v in self.outputs]
 
     def set_input(self, node: Node, index: int, value: Value | None) -> None:
         """Input `index` of `node` becomes `value`. The types of what follows are not inferred again: call `reinfer`
