@@ -1,4 +1,4 @@
-"""A short form of `make property`, in a process of its own; and every kernel is run between guard pages by some test."""
+"""A short form of `make property`, in a process of its own; every kernel is run between guard pages by some test."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ OTHERS = {
 
 def test_random_cases(tmp_path: Path) -> None:
     last = tmp_path / "last"
-    command = [sys.executable, "-m", "tests.property", "--cases", "960", "--kernels", "2", "--keep", tmp_path / "failures",
-               "--last", last]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tests.property", "--cases", "960", "--kernels", "2", "--last", last]
+    done = subprocess.run([*command, "--keep", tmp_path / "failures"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"the case that ran last: {last.read_text()}\n{done.stdout}\n{done.stderr}"
 
 
