@@ -92,7 +92,7 @@ def test_explain_without_tuning_has_estimates_only(cli: Cli, folder: Path, model
 
 
 def test_what_has_no_kernel_says_why(folder: Path) -> None:
-    text = "network half:\n  input x: f16[1,16,9,9]\n  output y = conv 16 3x3"
+    text = "network double:\n  input x: f64[1,16,9,9]\n  output y = conv 16 3x3"
     plan = cnncc.compile(cnncc.network(text), warm=False)
     [found] = explain(plan, "default", Findings({}))
     assert found.chosen == "reference" and "f32 only" in found.reason

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import CnnccError, PlanInvalid
 from ...ir import Operand, TensorType, known_outputs
-from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
+from ...plan import ALIAS, KNOWN, REFERENCE, REORDER, Plan, Step
 from ...storage import Storage, assign_storage
 from .kernel import Launch
 from .kernels.reorder import launch_reorder
@@ -73,7 +73,7 @@ class Facts:
 def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
     """Binds the plan's symbolic dimensions. Raises PlanInvalid where the plan contradicts its operators, or has sizes
     that depend on data (see regions.py)."""
-    facts = first_facts(plan, {port.buffer: plan.buffers[port.buffer].type.bind(symbols) for port in plan.inputs})
+    facts = _given(plan, {port.buffer: plan.buffers[port.buffer].type.bind(symbols) for port in plan.inputs})
     end = infer_steps(plan, 0, facts)
     if end < len(plan.steps):
         step = plan.steps[end]
@@ -82,13 +82,17 @@ def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
 
 
 def first_facts(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
-    """What is known when the inputs have these types."""
-    odd = next((b for b in plan.buffers if b.layout not in (PLAIN, BLOCKED)), None)
-    odd = odd or next((plan.buffers[p.buffer] for p in (*plan.inputs, *plan.outputs)
-                       if plan.buffers[p.buffer].layout != PLAIN), None)
+    """What is known when the inputs, which callers give as plain arrays, have these types."""
+    odd = next((b for p in (*plan.inputs, *plan.outputs) if (b := plan.buffers[p.buffer]).layout != PLAIN), None)
     if odd is not None:
-        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know "
-                          "there")
+        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', but inputs and outputs are plain")
+    return _given(plan, inputs)
+
+
+def _given(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
+    odd = next((b for b in plan.buffers if b.layout not in (PLAIN, BLOCKED)), None)
+    if odd is not None:
+        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know")
     types = dict(inputs) | {n: plan.buffers[n].type for n in plan.weights}
     return Facts(types, dict(plan.weights), dict(plan.weights))
 
@@ -173,11 +177,9 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
-    if step.kernel in (REFERENCE, BODY):
+    if step.kernel == REFERENCE:
         if any(t is not None and t.layout != PLAIN for t in [*inputs, *outputs]):
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) has no native kernel, so it needs plain layouts")
-        if (step.kernel == BODY) != bool(step.op.bodies):
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")
+            raise PlanInvalid(f"step '{step.name}' runs on its reference, which needs plain layouts")
         return BoundStep(step, None, choice)
     if step.kernel == REORDER:
         source = inputs[0]

@@ -35,14 +35,12 @@ SMALL, MACS_A_NANOSECOND, BYTES_A_NANOSECOND = 2000, 60, 20
 
 @dataclass(frozen=True)
 class Prepared:
-    """A bound plan with its constants packed; shared by all contexts of that binding. `compute` gives the results of a
-    step that has no native kernel, from its operands."""
+    """A bound plan with its constants packed; shared by all contexts of that binding."""
 
     plan: Plan
     binding: Binding
     constants: Sequence[Mapping[str, Array]]  # by executed step, by word
     threads: int
-    compute: Callable[[Step, Sequence[Array | None]], Sequence[Array]] = lambda step, arrays: step.op.reference(*arrays)
 
 
 class Context:
@@ -186,8 +184,7 @@ class Context:
 
     def _run_reference(self, bound: BoundStep, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         step: Step = bound.step
-        arrays = [None if b is None else self._view(b, inputs, outputs) for b in step.inputs]
-        results = self.prepared.compute(step, arrays)
+        results = step.op.reference(*(None if b is None else self._view(b, inputs, outputs) for b in step.inputs))
         for buffer, result in zip(step.outputs, results, strict=False):
             np.copyto(self._view(buffer, inputs, outputs), result, casting="same_kind")
 

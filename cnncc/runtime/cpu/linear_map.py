@@ -6,6 +6,7 @@ Where columns differ in signs only, the sums and differences of their x are form
 in common is. A zero costs nothing, a one an addition, any other number an FMA.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from llvmlite import ir
@@ -66,57 +67,78 @@ def _splat(kind: ir.VectorType, number: float) -> ir.Constant:
     return ir.Constant(kind, [float(number)] * kind.count)
 
 
-def _line(builder: ir.IRBuilder, matrix: Matrix, source, step, lanes: int) -> list[ir.Value]:
-    places = (builder.add(source, builder.mul(step, I64(j))) for j in range(len(matrix[0])))
-    return emit_linear(builder, matrix, [builder.load(pointer(builder, p, vector(lanes)), align=4) for p in places])
+def emit_linear_2d(builder: ir.IRBuilder, down: Matrix, across: Matrix, x: list[ir.Value]) -> list[list[ir.Value]]:
+    """The rows of ``down`` X ``across``^T, where X is ``x`` in C order."""
+    count = len(across[0])
+    columns = [emit_linear(builder, down, x[j::count]) for j in range(count)]
+    return [emit_linear(builder, across, list(row)) for row in zip(*columns, strict=True)]
 
 
-def map_line(matrix: Matrix, lanes: int):
-    """An intrinsic ``(source, step, target, target_step)``: the vectors at ``source``, ``step`` bytes apart, are read,
-    and what they become is written to ``target``, ``target_step`` bytes apart."""
+def _load_patch(builder: ir.IRBuilder, source, steps, counts: tuple[int, int], lanes: int) -> list[ir.Value]:
+    found = []
+    for i, j in itertools.product(*map(range, counts)):
+        place = builder.add(source, builder.add(builder.mul(steps[0], I64(i)), builder.mul(steps[1], I64(j))))
+        found.append(builder.load(pointer(builder, place, vector(lanes)), align=4))
+    return found
+
+
+def map_patch(down: Matrix, across: Matrix, lanes: int):
+    """An intrinsic ``(source, row_step, column_step, target, target_step)``: the patch of vectors at ``source`` is read
+    and transformed along both axes, and the results, in C order, are written ``target_step`` bytes apart."""
 
     @intrinsic
-    def apply(typingctx, source, step, target, target_step):
+    def apply(typingctx, source, row_step, column_step, target, target_step):
         def codegen(context, builder, sig, args):
-            source, step, target, target_step = args
-            for i, value in enumerate(_line(builder, matrix, source, step, lanes)):
-                place = builder.add(target, builder.mul(target_step, I64(i)))
+            source, *steps, target, target_step = args
+            x = _load_patch(builder, source, steps, (len(down[0]), len(across[0])), lanes)
+            for k, value in enumerate(itertools.chain(*emit_linear_2d(builder, down, across, x))):
+                place = builder.add(target, builder.mul(target_step, I64(k)))
                 builder.store(value, pointer(builder, place, vector(lanes)), align=4)
             return context.get_dummy_value()
 
-        return signature(types.void, *(types.int64,) * 4), codegen
+        return signature(types.void, *(types.int64,) * 5), codegen
 
     return apply
 
 
-def finish_line(matrix: Matrix, finish, lanes: int):
-    """An intrinsic ``(source, step, bias, target, target_step, valid, shift, a, b)``: as ``map_line``, but what is
-    written is ``finish(value + bias, place + shift, a, b)``, and of it only the first ``valid`` vectors."""
+def finish_patch(down: Matrix, across: Matrix, finish, lanes: int):
+    """An intrinsic ``(source, row_step, column_step, bias, target, target_row, target_column, rows_valid,
+    columns_valid, shift, a, b)``: as ``map_patch``, but what is written is ``finish(value + bias, place + shift, a,
+    b)`` at ``place = target + i * target_row + j * target_column``, and of it only the valid rows and columns."""
     inner = signature(Vec(lanes), Vec(lanes), types.int64, types.float32, types.float32)
 
     @intrinsic
-    def apply(typingctx, source, step, bias, target, target_step, valid, shift, a, b):
+    def apply(typingctx, source, row_step, column_step, bias, target, target_row, target_column, rows_valid,
+              columns_valid, shift, a, b):
         def codegen(context, builder, sig, args):
-            source, step, bias, target, target_step, valid, shift, a, b = args
+            source, row_step, column_step, bias, target, target_row, target_column = args[:7]
+            rows_valid, columns_valid, shift, a, b = args[7:]
+            x = _load_patch(builder, source, (row_step, column_step), (len(down[0]), len(across[0])), lanes)
+            values = emit_linear_2d(builder, down, across, x)
 
-            def put(i, value):
-                place = builder.add(target, builder.mul(target_step, I64(i)))
-                operands = [builder.fadd(value, bias), builder.add(place, shift), a, b]
+            def put(i, j):
+                step = builder.add(builder.mul(target_row, I64(i)), builder.mul(target_column, I64(j)))
+                place = builder.add(target, step)
+                operands = [builder.fadd(values[i][j], bias), builder.add(place, shift), a, b]
                 result = context.compile_internal(builder, finish, inner, operands)
                 builder.store(result, pointer(builder, place, vector(lanes)), align=4)
 
-            values = _line(builder, matrix, source, step, lanes)
-            with builder.if_else(builder.icmp_signed(">=", valid, I64(len(values)))) as (all_valid, some_valid):
+            places = list(itertools.product(range(len(down)), range(len(across))))
+            whole = builder.and_(builder.icmp_signed(">=", rows_valid, I64(len(down))),
+                                 builder.icmp_signed(">=", columns_valid, I64(len(across))))
+            with builder.if_else(whole) as (all_valid, some_valid):
                 with all_valid:
-                    for i, value in enumerate(values):
-                        put(i, value)
+                    for i, j in places:
+                        put(i, j)
                 with some_valid:
-                    for i, value in enumerate(values[:-1]):
-                        with builder.if_then(builder.icmp_signed("<", I64(i), valid)):
-                            put(i, value)
+                    for i, j in places:
+                        wanted = builder.and_(builder.icmp_signed("<", I64(i), rows_valid),
+                                              builder.icmp_signed("<", I64(j), columns_valid))
+                        with builder.if_then(wanted):
+                            put(i, j)
             return context.get_dummy_value()
 
-        kinds = (types.int64, types.int64, Vec(lanes), *(types.int64,) * 4, types.float32, types.float32)
+        kinds = (*(types.int64,) * 3, Vec(lanes), *(types.int64,) * 6, types.float32, types.float32)
         return signature(types.void, *kinds), codegen
 
     return apply

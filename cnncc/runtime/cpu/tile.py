@@ -10,11 +10,13 @@ and ``rows`` broadcasts per i. With rows * vectors + vectors + 1 registers it ru
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, models, register_model
 
 from cnncc.runtime.cpu.simd import (
     F32,
+    I32,
     I64,
     Vec,
     constant,
@@ -105,6 +107,14 @@ def _no_unroll(module: ir.Module):
     return module.add_metadata([disable])
 
 
+def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the cache line at ``address`` in the second-level cache."""
+    place = pointer(builder, address, ir.IntType(8))
+    kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [place, I32(0), I32(2), I32(1)])  # for reading, moderate locality, data
+
+
 def _multiply(builder, kind: Tile, acc, x_of_row, weights):
     """One rank-1 update; ``x_of_row(r)`` gives a scalar."""
     out = list(acc)
@@ -116,11 +126,14 @@ def _multiply(builder, kind: Tile, acc, x_of_row, weights):
     return out
 
 
-def emit_reduction(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights):
-    """The reduction loop: ``unroll`` updates an iteration, then the rest one by one."""
+def emit_reduction(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights, ahead=None):
+    """The reduction loop: ``unroll`` updates an iteration, then the rest one by one. Update i asks for the cache line
+    at ``ahead[0] + i * ahead[1]``."""
 
     def update(acc, i, u):
         index = builder.add(i, I64(u))
+        if ahead is not None:
+            emit_prefetch(builder, builder.add(ahead[0], builder.mul(index, ahead[1])))
 
         def x_of_row(r):
             return builder.load(pointer(builder, row_address(r, index), F32), align=4)
@@ -163,6 +176,17 @@ def emit_weights(builder, kind: Tile, base, step, masks=None):
     return load
 
 
+def rows_through(builder: ir.IRBuilder, table, rows: int, x_step):
+    """Addresses of x_r[i], where ``table`` holds the addresses of x_r[0]."""
+    starts = load_addresses(builder, table, rows)
+    return lambda r, index: builder.add(starts[r], builder.mul(index, x_step))
+
+
+def rows_apart(builder: ir.IRBuilder, x, row_step, x_step):
+    """Addresses of x_r[i], where the rows lie at even distances."""
+    return lambda r, index: builder.add(builder.add(x, builder.mul(index, x_step)), builder.mul(row_step, I64(r)))
+
+
 @intrinsic(prefer_literal=True)
 def tile_fma(typingctx, tile, rows_at, x_step, w, w_step, count, unroll):
     """``tile[r, v] += x_r[i] * w_v[i]`` for i < count.
@@ -177,11 +201,7 @@ def tile_fma(typingctx, tile, rows_at, x_step, w, w_step, count, unroll):
 
     def codegen(context, builder, sig, args):
         value, rows_at, x_step, w, w_step, count, _ = literal_values(args, sig.args)
-        rows = load_addresses(builder, rows_at, tile.rows)
-
-        def row_address(r, index):
-            return builder.add(rows[r], builder.mul(index, x_step))
-
+        row_address = rows_through(builder, rows_at, tile.rows, x_step)
         return emit_reduction(builder, tile, value, count, times, row_address, emit_weights(builder, tile, w, w_step))
 
     return signature(tile, tile, *kinds), codegen
@@ -206,10 +226,43 @@ def tile_fma_even(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll
     def codegen(context, builder, sig, args):
         value, x, row_step, x_step, w, w_step, count, _ = literal_values(args, sig.args)
 
-        def row_address(r, index):
-            return builder.add(builder.add(x, builder.mul(index, x_step)), builder.mul(row_step, I64(r)))
-
+        row_address = rows_apart(builder, x, row_step, x_step)
         return emit_reduction(builder, tile, value, count, times, row_address, emit_weights(builder, tile, w, w_step))
+
+    return signature(tile, tile, *kinds), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_fma_ahead(typingctx, tile, rows_at, x_step, w, w_step, count, unroll, ahead, ahead_step):
+    """As ``tile_fma``; update i asks for the cache line at ``ahead + i * ahead_step`` (any address will do)."""
+    if not isinstance(tile, Tile):
+        return None
+    times = constant(unroll)
+    kinds = (types.int64, x_step, types.int64, w_step, count, unroll, types.int64, types.int64)
+
+    def codegen(context, builder, sig, args):
+        value, rows_at, x_step, w, w_step, count, _, ahead, ahead_step = literal_values(args, sig.args)
+        row_address = rows_through(builder, rows_at, tile.rows, x_step)
+        weights = emit_weights(builder, tile, w, w_step)
+        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, ahead_step))
+
+    return signature(tile, tile, *kinds), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_fma_even_ahead(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, ahead_step):
+    """As ``tile_fma_even``; update i asks for the cache line at ``ahead + i * ahead_step`` (any address will do)."""
+    if not isinstance(tile, Tile):
+        return None
+    times = constant(unroll)
+    kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64)
+
+    def codegen(context, builder, sig, args):
+        value, x, row_step, x_step, w, w_step, count, _, ahead, ahead_step = literal_values(args, sig.args)
+
+        row_address = rows_apart(builder, x, row_step, x_step)
+        weights = emit_weights(builder, tile, w, w_step)
+        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, ahead_step))
 
     return signature(tile, tile, *kinds), codegen
 

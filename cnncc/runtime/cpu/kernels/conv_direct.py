@@ -33,7 +33,10 @@ PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its p
 TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
 TILES = {
-    16: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (8, 3): 1.0, (12, 2): 0.98, (10, 2): 0.97, (12, 1): 0.85},
+    16: {
+        (6, 4): 1.0, (5, 4): 0.99, (4, 4): 0.95, (7, 3): 1.0, (8, 3): 1.0, (8, 2): 0.95, (12, 2): 0.98, (10, 2): 0.97,
+        (12, 1): 0.85,
+    },
     8: {(6, 2): 1.0, (4, 3): 1.0, (5, 2): 0.97, (10, 1): 0.9},
     4: {(6, 4): 1.0, (5, 4): 0.99, (8, 3): 1.0, (7, 3): 0.98, (10, 2): 0.97, (12, 1): 0.85},
 }
@@ -71,13 +74,14 @@ class ConvShape:
 def choose_tile(
     shape: ConvShape, lanes: int, tiles: Mapping[int, Mapping[tuple[int, int], float]] = TILES
 ) -> tuple[int, int]:
-    """(rows, vectors) with the least padded work."""
+    """(rows, vectors) with the least padded work; wide panels of weights that overflow a cache count as more."""
     blocks = ceil_div(shape.out_channels // shape.groups, lanes)
 
     def cost(tile: tuple[int, int]) -> float:
         rows, vectors = tile
         padded = ceil_div(shape.pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
-        return padded / tiles[lanes][tile]
+        panel = 4 * lanes * vectors * shape.channels // shape.groups * shape.taps
+        return padded / tiles[lanes][tile] * (1 + min(0.25, max(0.0, 0.12 * (panel / PANEL_BYTES - 1))))
 
     return min(tiles[lanes], key=cost)
 
@@ -177,18 +181,17 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import (
-        load_i64,
-        load_words,
-        outside,
-        prefetch,
-        select,
-        stack,
-        store_i64,
-        word_float,
-    )
+    from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import splat, store
-    from cnncc.runtime.cpu.tile import store_through, tile_fma, tile_fma_even, tile_load, tile_of_row, tile_store
+    from cnncc.runtime.cpu.tile import (
+        store_through,
+        tile_fma,
+        tile_fma_ahead,
+        tile_fma_even_ahead,
+        tile_load,
+        tile_of_row,
+        tile_store,
+    )
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
     width, columns = 4 * lanes, 4 * lanes * vectors
@@ -244,28 +247,22 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                     at += 2 * row_bytes
 
     @register_jitable
-    def fetch(at, lines):
-        """Ask for weights that will be needed, while others are at work."""
-        for i in range(lines):
-            prefetch(at + 64 * i, 2)
-
-    @register_jitable
-    def multiply(acc, words, w, n, taps, ahead, lines):
+    def multiply(acc, words, w, n, taps, ahead, step):
         """All taps of one block of ``n`` input channels; the addresses move on to the next."""
         at = words[SCRATCH]
         for _ in range(taps):
-            fetch(w + ahead, lines)
-            acc = tile_fma(acc, at, 4, w, columns, n, 4)
+            acc = tile_fma_ahead(acc, at, 4, w, columns, n, 4, ahead, step)
             w += n * columns
+            ahead += n * step
             for r in range(rows):
                 store_i64(at + 8 * r, load_i64(at + 8 * r) + load_i64(at + row_bytes + 8 * r))
             at += 2 * row_bytes
         return acc
 
     @register_jitable
-    def multiply_pointwise(acc, rows_at, x, w, n, p, last):
+    def multiply_pointwise(acc, rows_at, x, w, n, p, last, ahead, step):
         if p + (rows - 1) <= last:
-            return tile_fma_even(acc, x + p * width, width, 4, w, columns, n, 4)
+            return tile_fma_even_ahead(acc, x + p * width, width, 4, w, columns, n, 4, ahead, step)
         for r in range(rows):
             store_i64(rows_at + 8 * r, x + min(p + r, last) * width)
         return tile_fma(acc, rows_at, 4, w, columns, n, 1)
@@ -288,8 +285,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         return task // pixel_groups, group, tile, task % pixel_groups
 
     @register_jitable
-    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, lines):
-        """Input blocks begin .. end-1 for the tile at pixel p."""
+    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, step):
+        """Input blocks begin .. end-1 for the tile at pixel p; meanwhile the weights at ``ahead`` are asked for."""
         channels, x_block = words[CHANNELS], words[X_BLOCK]
         taps = words[K_D] * words[K_H] * words[K_W]
         if not pointwise:
@@ -299,10 +296,10 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             n = min(lanes, channels - block * lanes)
             w_block = w + block * lanes * taps * columns
             if pointwise:
-                fetch(w_block + ahead, lines)
-                acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last)
+                acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last, ahead, step)
             else:
-                acc = multiply(acc, words, w_block, n, taps, ahead, lines)
+                acc = multiply(acc, words, w_block, n, taps, ahead, step)
+            ahead += n * taps * step
         return acc
 
     def conv_direct(args, begin, end):
@@ -327,11 +324,10 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             valid = out_blocks - tile * vectors
             start = part * group_pixels
             stop = min(start + group_pixels, pixels)
-            # What follows of the weights is fetched into the cache in equal parts by the tiles that use these.
+            # What follows of the weights is asked for in equal parts by the tiles that use these.
             whole = (words[OC_OUTER] != 0) & (chunk == in_blocks)
             first = 0 if whole else start
-            here = (pixels if whole else stop) - first + (rows - 1)
-            lines = (lanes * columns // 64 * rows + here - 1) // here
+            step = columns // (((pixels if whole else stop) - first + (rows - 1)) // rows)
             block = 0
             while block < in_blocks:
                 until = min(block + chunk, in_blocks)
@@ -342,9 +338,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                         acc = tile_of_row(bias, width, rows, vectors, lanes)
                     else:
                         acc = tile_load(y, width, plane, stop - p, valid, rows, vectors, lanes)
-                    share = min(64 * lines * ((p - first) // rows), lanes * columns - 64 * lines)
-                    ahead = (until - block) * lanes * taps * columns + share
-                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, lines)
+                    size = (until - block) * lanes * taps
+                    ahead = w + (block * lanes * taps + size) * columns + (p - first) // rows * size * step
+                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, step)
                     if until == in_blocks:
                         tile_finish(acc, y, width, plane, stop - p, valid, add, a, b)
                     else:

@@ -10,7 +10,9 @@ tiles and a range of output channels: it transforms the input tiles once, and fo
 multiplies point by point and transforms back, adding bias and residual and applying the activation in registers.
 
 Scratch of a thread: V [points, block, ceil(IC/c)*c] and M [vectors, block, points, c]. Weights are transformed
-beforehand: U [tiles of OC, points, IC, vectors * c] float32. x, y, add are NCHWc; bias is [tiles of OC, vectors * c].
+beforehand: U [tiles of OC, points, IC, vectors * c] float32; or they are ``raw``, [tiles of OC, IC, taps, vectors * c],
+and a task transforms ``chunk`` input channels at a time into its scratch, which pays where there are few tiles: then
+the way of U from memory takes longer than the products. x, y, add are NCHWc; bias is [tiles of OC, vectors * c].
 """
 
 import math
@@ -19,16 +21,19 @@ import numpy as np
 
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.conv_direct import TILES, ConvShape
-from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, transform_weights
+from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, WEIGHTS, transform_weights
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
     "images", "channels", "in_h", "in_w", "out_h", "out_w", "pad_h", "pad_w", "out_blocks", "oc_tiles",
-    "tiles_h", "tiles_w", "block", "blocks", "oc_parts", "a", "b",
+    "tiles_h", "tiles_w", "block", "blocks", "oc_parts", "chunk", "a", "b",
 )  # fmt: skip
 SCRATCH_BYTES = 768 << 10  # V and M together should stay in L2
+RAW_BYTES = 400 << 10  # transformed weights at a time, where the kernel transforms them
+LINE = 64  # bytes by which points are moved apart, lest they meet in the same set of a cache
 MIN_TASKS = 4
 PACK_FLOATS = 1 << 16
+MODERATE = 2.0**-80, 2.0**80  # the largest weight of a convolution
 
 def supports(shape: ConvShape) -> bool:
     """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
@@ -36,6 +41,12 @@ def supports(shape: ConvShape) -> bool:
         shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1)
         and shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.pad[0] == 0 and shape.size[0] == 1
     )  # fmt: skip
+
+
+def is_moderate(w: np.ndarray) -> bool:
+    """Weights whose transforms neither overflow nor lose bits to underflow: F's error bounds hold for these alone."""
+    largest = float(np.abs(w).max(initial=0.0))  # NaN if any is
+    return largest == 0.0 or MODERATE[0] <= largest <= MODERATE[1]
 
 
 def output_tile(shape: ConvShape, m: int) -> tuple[int, int]:
@@ -63,14 +74,14 @@ def choose_tile(shape: ConvShape, m: int, lanes: int) -> tuple[int, int]:
 
     def cost(tile: tuple[int, int]) -> float:
         rows, vectors = tile
-        block = _block(shape, m, rows, vectors, lanes)
+        block = choose_block(shape, m, rows, vectors, lanes)
         whole = tiles // block * ceil_div(block, rows) + ceil_div(tiles % block, rows)
         return whole * rows * ceil_div(blocks, vectors) * vectors / TILES[lanes][tile]
 
     return min(TILES[lanes], key=cost)
 
 
-def _block(shape: ConvShape, m: int, rows: int, vectors: int, lanes: int) -> int:
+def choose_block(shape: ConvShape, m: int, rows: int, vectors: int, lanes: int) -> int:
     """Tiles of a task: as many as the scratch allows, at least two register tiles, at most all."""
     points, channels = count_points(shape, m), ceil_div(shape.channels, lanes) * lanes
     each = 4 * points * (channels + vectors * lanes)
@@ -78,8 +89,14 @@ def _block(shape: ConvShape, m: int, rows: int, vectors: int, lanes: int) -> int
     return rows * min(most, max(24 // rows, SCRATCH_BYTES // (each * rows)))
 
 
+def choose_chunk(shape: ConvShape, m: int, vectors: int, lanes: int) -> int:
+    """Input channels whose weights are transformed at a time, in equal parts of about RAW_BYTES."""
+    size = 4 * count_points(shape, m) * shape.channels * vectors * lanes
+    return ceil_div(shape.channels, ceil_div(size, RAW_BYTES))
+
+
 def launch(
-    shape: ConvShape, lanes: int, m: int, tile: tuple[int, int], residual: bool = False,
+    shape: ConvShape, lanes: int, m: int, tile: tuple[int, int], raw: bool = False, residual: bool = False,
     activation: str = "clip", a: float = -math.inf, b: float = math.inf,
 ) -> Launch:  # fmt: skip
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
@@ -89,28 +106,44 @@ def launch(
     (m_h, m_w), points, width = output_tile(shape, m), count_points(shape, m), 4 * lanes
     in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
     oc_tiles = ceil_div(out_blocks, vectors)
-    block = _block(shape, m, rows, vectors, lanes)
+    block = choose_block(shape, m, rows, vectors, lanes)
     blocks = ceil_div(count_tiles(shape, m), block)
     oc_parts = min(oc_tiles, ceil_div(MIN_TASKS, blocks))
+    chunk = choose_chunk(shape, m, vectors, lanes) if raw else shape.channels
     _, in_h, in_w = shape.size
     _, out_h, out_w = shape.out_size
     dims = (
         shape.images, shape.channels, in_h, in_w, out_h, out_w, shape.pad[1], shape.pad[2], out_blocks, oc_tiles,
-        ceil_div(out_h, m_h), ceil_div(out_w, m_w), block, blocks, oc_parts, float_word(a), float_word(b),
+        ceil_div(out_h, m_h), ceil_div(out_w, m_w), block, blocks, oc_parts, chunk, float_word(a), float_word(b),
     )  # fmt: skip
     x_bytes = shape.images * in_blocks * in_h * in_w * width
     y_bytes = shape.images * out_blocks * out_h * out_w * width
     reads = {
-        "x": (0, x_bytes), "w": (0, oc_tiles * points * shape.channels * vectors * width),
+        "x": (0, x_bytes), "w": (0, oc_tiles * (shape.taps if raw else points) * shape.channels * vectors * width),
         "bias": (0, oc_tiles * vectors * width),
     }  # fmt: skip
     if residual:
         reads["add"] = (0, y_bytes)
     params = make_params(
-        lanes=lanes, m_h=m_h, m_w=m_w, rows=rows, vectors=vectors, activation=activation, residual=int(residual)
+        lanes=lanes, m_h=m_h, m_w=m_w, rows=rows, vectors=vectors, activation=activation, residual=int(residual),
+        raw=int(raw),
     )  # fmt: skip
-    scratch = points * block * width * (in_blocks + vectors)
+    scratch = points * (block * width * (in_blocks + vectors) + LINE)
+    if raw:
+        scratch += points * (chunk * vectors * width + LINE)
     return Launch(KERNEL, params, dims, blocks * oc_parts, 1, scratch, reads, {"y": (0, y_bytes)})
+
+
+def pack_raw_weights(w: np.ndarray, lanes: int, vectors: int) -> np.ndarray:
+    """[OC, IC, *kernel] as [tiles of OC, IC, taps, vectors * c], flat."""
+    out_channels, channels = w.shape[:2]
+    columns, count = vectors * lanes, math.prod(w.shape[2:])
+    tiles = ceil_div(ceil_div(out_channels, lanes), vectors)
+    out = np.zeros((tiles, channels, count, columns), np.float32)
+    for tile in range(tiles):
+        part = w[tile * columns : (tile + 1) * columns].reshape(-1, channels, count)
+        out[tile, :, :, : len(part)] = part.transpose(1, 2, 0)
+    return out.reshape(-1)
 
 
 def pack_weights(w: np.ndarray, m: int, lanes: int, vectors: int) -> np.ndarray:
@@ -131,27 +164,30 @@ def pack_weights(w: np.ndarray, m: int, lanes: int, vectors: int) -> np.ndarray:
     return u.reshape(-1)
 
 
-def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: str, residual: int):
-    """Compile-time constants are the transform, the register tile and the epilogue."""
+def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: str, residual: int, raw: int):
+    """Compile-time constants are the transforms, the register tile, the epilogue and how the weights come (``raw``)."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.linear_map import finish_line, map_line
+    from cnncc.runtime.cpu.linear_map import finish_patch, map_patch
     from cnncc.runtime.cpu.memory_access import load_i64, outside, select, stack, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
-    from cnncc.runtime.cpu.tile import tile_fma_even, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_load, tile_store, tile_zero
 
     finish = register_jitable(build_finish(activation, residual, lanes))
     n_h, n_w = input_length(m_h), input_length(m_w)
-    forward_h, forward_w, backward_h = (map_line(a, lanes) for a in (FORWARD[m_h], FORWARD[m_w], BACKWARD[m_h]))
-    finish_h, finish_w = (finish_line(BACKWARD[m], finish, lanes) for m in (m_h, m_w))
+    forward = map_patch(FORWARD[m_h], FORWARD[m_w], lanes)
+    backward = finish_patch(BACKWARD[m_h], BACKWARD[m_w], finish, lanes)
+    expand = map_patch(WEIGHTS[m_h], WEIGHTS[m_w], lanes)
+    taps_w = len(WEIGHTS[m_w][0])
+    taps = len(WEIGHTS[m_h][0]) * taps_w
     width, columns, points = 4 * lanes, 4 * lanes * vectors, n_h * n_w
     patch_bytes = points * width
     word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
     CHANNELS, IN_H, IN_W, OUT_H, OUT_W = (word[k] for k in ("channels", "in_h", "in_w", "out_h", "out_w"))
     PAD_H, PAD_W, OUT_BLOCKS, OC_TILES = (word[k] for k in ("pad_h", "pad_w", "out_blocks", "oc_tiles"))
     TILES_H, TILES_W, BLOCK, OC_PARTS = (word[k] for k in ("tiles_h", "tiles_w", "block", "oc_parts"))
-    IMAGES, A, B = word["images"], word["a"], word["b"]
+    IMAGES, CHUNK, A, B = word["images"], word["chunk"], word["a"], word["b"]
 
     @register_jitable
     def fetch(plane, patch, zeros, top, left, in_h, in_w):
@@ -164,20 +200,7 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
                 store(patch + (i * n_w + j) * width, load(select(missing, zeros, row + j * width), lanes))
 
     @register_jitable
-    def transform_input(source, row_step, half, target, step):
-        """B^T x B of n_h x n_w vectors at ``source``, rows ``row_step`` apart; point k to ``target + k * step``."""
-        if m_h == 1:
-            forward_w(source, width, target, step)
-        elif m_w == 1:
-            forward_h(source, row_step, target, step)
-        else:
-            for j in range(n_w):
-                forward_h(source + j * width, row_step, half + j * width, n_w * width)
-            for i in range(n_h):
-                forward_w(half + i * n_w * width, width, target + i * n_w * step, step)
-
-    @register_jitable
-    def transform_block(args, x, first, count, v_at, block, in_blocks, patch, half, zeros):
+    def transform_block(args, x, first, count, v_at, step, in_blocks, patch, zeros):
         """V of the tiles first .. first+count-1."""
         in_h, in_w = load_i64(args + IN_H), load_i64(args + IN_W)
         tiles_h, tiles_w = load_i64(args + TILES_H), load_i64(args + TILES_W)
@@ -192,39 +215,43 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
             image = x + q // tiles_h * in_blocks * plane
             for block_c in range(in_blocks):
                 target = v_at + t * depth + block_c * width
-                if inside:
-                    source = image + block_c * plane + (top * in_w + left) * width
-                    transform_input(source, in_w * width, half, target, block * depth)
-                else:
+                source, row_step = image + block_c * plane + (top * in_w + left) * width, in_w * width
+                if not inside:
                     fetch(image + block_c * plane, patch, zeros, top, left, in_h, in_w)
-                    transform_input(patch, n_w * width, half, target, block * depth)
+                    source, row_step = patch, n_w * width
+                forward(source, row_step, width, target, step)
 
     @register_jitable
-    def multiply(v_at, u, m_at, count, block, channels, depth):
-        """M of one tile of output channels: for each point, tiles x channels times channels x columns."""
+    def transform_weights(w, u, step, count):
+        """U of ``count`` input channels of one tile of output channels."""
+        for _ in range(count):
+            for v in range(vectors):
+                expand(w + v * width, taps_w * columns, columns, u + v * width, step)
+            w += taps * columns
+            u += columns
+
+    @register_jitable
+    def multiply(v_at, v_step, u, u_step, m_at, count, block, channels, depth, first, coming, size):
+        """M of one tile of output channels, or what ``channels`` of the input add to it: for each point, tiles x
+        channels times channels x columns. Meanwhile the ``size`` bytes at ``coming`` are asked for: weights, in the
+        order in which they will be needed."""
+        step = size // (points * ((count + (rows - 1)) // rows) * channels)
         for k in range(points):
             for t in range(0, count, rows):
-                acc = tile_zero(rows, vectors, lanes)
-                acc = tile_fma_even(acc, v_at + (k * block + t) * depth, depth, 4, u, columns, channels, 4)
-                tile_store(acc, m_at + (t * points + k) * width, points * width, block * points * width, rows, vectors)
-            u += channels * columns
+                place = m_at + (t * points + k) * width
+                if first:
+                    acc = tile_zero(rows, vectors, lanes)
+                else:
+                    acc = tile_load(place, points * width, block * points * width, rows, vectors, rows, vectors, lanes)
+                x = v_at + k * v_step + t * depth
+                acc = tile_fma_even_ahead(acc, x, depth, 4, u, columns, channels, 4, coming, step)
+                coming += channels * step
+                tile_store(acc, place, points * width, block * points * width, rows, vectors)
+            u += u_step
 
     @register_jitable
-    def write_tile(m_at, half, y, shift, bias, rows_left, columns_left, row_step, a, b):
-        """A^T M A, then the epilogue, for one tile and one block of channels."""
-        if m_h == 1:
-            finish_w(m_at, width, bias, y, width, columns_left, shift, a, b)
-        elif m_w == 1:
-            finish_h(m_at, width, bias, y, row_step, rows_left, shift, a, b)
-        else:
-            for j in range(n_w):
-                backward_h(m_at + j * width, n_w * width, half + j * width, n_w * width)
-            for i in range(min(m_h, rows_left)):
-                finish_w(half + i * n_w * width, width, bias, y + i * row_step, width, columns_left, shift, a, b)
-
-    @register_jitable
-    def write_block(args, m_at, first, count, block, oc, half, a, b):
-        """All tiles of a block for one tile of output channels."""
+    def write_block(args, m_at, first, count, block, oc, a, b):
+        """A^T M A, then the epilogue: all tiles of a block for one tile of output channels."""
         out_h, out_w = load_i64(args + OUT_H), load_i64(args + OUT_W)
         tiles_h, tiles_w = load_i64(args + TILES_H), load_i64(args + TILES_W)
         out_blocks, y = load_i64(args + OUT_BLOCKS), load_i64(args + 32)
@@ -239,29 +266,47 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
                 channel = q // tiles_h * out_blocks + oc * vectors + v
                 place = y + ((channel * out_h + top) * out_w + left) * width
                 source = m_at + (v * block + t) * points * width
-                write_tile(source, half, place, shift, bias, out_h - top, out_w - left, out_w * width, a, b)
+                backward(
+                    source, n_w * width, width, bias, place, out_w * width, width, out_h - top, out_w - left, shift,
+                    a, b,
+                )  # fmt: skip
 
     def conv_winograd(args, begin, end):
-        zeros, patch, half = stack(width), stack(patch_bytes), stack(patch_bytes)
+        zeros, patch = stack(width), stack(patch_bytes)
         store(zeros, splat(0.0, lanes))
         channels, block, oc_tiles = load_i64(args + CHANNELS), load_i64(args + BLOCK), load_i64(args + OC_TILES)
         oc_parts, in_blocks = load_i64(args + OC_PARTS), (channels + (lanes - 1)) // lanes
+        chunk = load_i64(args + CHUNK)
         total = load_i64(args + IMAGES) * load_i64(args + TILES_H) * load_i64(args + TILES_W)
         a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
         v_at, depth = load_i64(args + 40), in_blocks * width
-        m_at = v_at + points * block * depth
+        v_step, u_step = block * depth + LINE, chunk * columns + LINE * raw
+        m_at = v_at + points * v_step
+        u_at = m_at + points * block * columns
         present = -1
         for task in range(begin, end):
             number, part = task // oc_parts, task % oc_parts
             first = number * block
             count = min(block, total - first)
             if number != present:
-                transform_block(args, load_i64(args), first, count, v_at, block, in_blocks, patch, half, zeros)
+                transform_block(args, load_i64(args), first, count, v_at, v_step, in_blocks, patch, zeros)
                 present = number
             for oc in range(oc_tiles * part // oc_parts, oc_tiles * (part + 1) // oc_parts):
-                u = load_i64(args + 8) + oc * points * channels * columns
-                multiply(v_at, u, m_at, count, block, channels, depth)
-                write_block(args, m_at, first, count, block, oc, half, a, b)
+                if raw:
+                    w = load_i64(args + 8) + oc * taps * channels * columns
+                    c = 0
+                    while c < channels:
+                        some = min(chunk, channels - c)
+                        transform_weights(w + c * taps * columns, u_at, u_step, some)
+                        after = w + (c + some) * taps * columns
+                        multiply(v_at + 4 * c, v_step, u_at, u_step, m_at, count, block, some, depth, c == 0, after,
+                                 chunk * taps * columns)
+                        c += some
+                else:
+                    u = load_i64(args + 8) + oc * points * u_step
+                    multiply(v_at, v_step, u, u_step, m_at, count, block, channels, depth, True, u + u_step,
+                             points * u_step)
+                write_block(args, m_at, first, count, block, oc, a, b)
 
     return conv_winograd
 

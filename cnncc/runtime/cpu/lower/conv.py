@@ -15,13 +15,15 @@ from ..kernel import Launch, ceil_div
 from ..kernels import conv_depthwise, conv_direct, conv_first, conv_grouped_1x1, conv_plain, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
-from .accuracy import allowed_forms
 from .activation import epilogue
 
-__all__ = ["ALGORITHMS", "LOWERINGS", "ConvLowering", "assumed_shape", "conv_shape"]
+__all__ = ["ACCURACIES", "ALGORITHMS", "LOWERINGS", "ConvLowering", "assumed_shape", "conv_shape"]
 
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
+
+# What may be chosen besides direct sums: F(m,3) up to this m (bounds in docs/numerics.md).
+ACCURACIES = {"high": 0, "default": 4, "fast": 6}
 
 # Sizes that a symbolic dimension is taken to have where a kernel must be chosen without knowing it.
 ASSUMED_BATCH, ASSUMED_SIZE = 1, 224
@@ -46,13 +48,16 @@ def conv_shape(op: Conv, x: Sequence[int], w: Sequence[int]) -> ConvShape:
                      _lift(g.dilations, 1), _lift(g.begin, 0), op.group)
 
 
+# What a core of a server does in the time of one vector FMA, measured: bytes of weights that arrive from memory.
+BYTES_A_FMA = 3.0
+
+
 class Algorithm:
-    """One way to compute a convolution. `cost` estimates it in vector FMAs; None where it does not apply, or is none of
-    the `forms` F(m,3) that accuracy allows."""
+    """One way to compute a convolution. `cost` estimates it in vector FMAs a group; None where it does not apply."""
 
     layouts: ClassVar[tuple[str, str]] = (BLOCKED, BLOCKED)  # of x, and of add and y
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         raise NotImplementedError  # abstract
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -77,13 +82,15 @@ class Algorithm:
 class Direct(Algorithm):
     """Register tiles over pixels and output channels."""
 
-    TAP = 40.0  # to start on another tap of a block of input channels
+    TAP = 40.0      # to start on another tap of a block of input channels
+    UNHIDDEN = 0.25  # the share of the weights' way from memory that arithmetic does not hide
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
         taps = 0 if shape.is_pointwise else shape.taps * ceil_div(shape.channels // shape.groups, lanes)
-        return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes), self.TAP * taps)
+        arithmetic = self.products(shape, lanes, conv_direct.choose_tile(shape, lanes), self.TAP * taps)
+        return arithmetic + self.UNHIDDEN * w.nbytes / BYTES_A_FMA
 
     def products(self, shape: ConvShape, lanes: int, tile: tuple[int, int], each: float) -> float:
         """FMAs of whole register tiles, and what `each` of them takes besides."""
@@ -115,7 +122,7 @@ class First(Direct):
 
     layouts = (PLAIN, BLOCKED)
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if not conv_first.supports(shape, lanes):
             return None
         return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes, conv_first.TILES), 50)
@@ -138,35 +145,53 @@ class First(Direct):
 
 
 class Winograd(Algorithm):
-    """F(m,3) along the axes that have 3 taps. The cost counts a transform's vector instructions beside the FMAs."""
+    """F(m,3) along the axes that have 3 taps. Weights come transformed, or as they are (`raw`): then the kernel
+    transforms them, which costs stores but moves only a quarter of F(4,3)'s bytes from memory."""
 
-    # Of a tile and a block of channels, into and out of it: along one axis, along two.
-    TRANSFORM: ClassVar[dict[int, tuple[tuple[int, int], tuple[int, int]]]] = {
-        2: ((16, 14), (80, 60)), 4: ((28, 24), (220, 190)), 6: ((44, 36), (450, 380))}
+    STORE = 16.0  # a vector to the second-level cache, where transforms and products go; U comes in longer runs
+    STORE_U = 7.0
+    UNHIDDEN: ClassVar[tuple[float, float]] = (1.0, 0.7)  # see Direct; by raw
 
     def __init__(self, m: int) -> None:
         self.m = m
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
-        if self.m not in forms or shape.channels < lanes:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+        if self.m > ACCURACIES[accuracy] or not conv_winograd.supports(shape) or shape.channels < lanes:
             return None
+        if not conv_winograd.is_moderate(w):
+            return None
+        return min(self._cost(shape, lanes, raw) for raw in (0, 1))
+
+    def _cost(self, shape: ConvShape, lanes: int, raw: int) -> float:
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
-        tiles = conv_winograd.count_tiles(shape, self.m)
-        into, out = self.TRANSFORM[self.m][shape.taps == 9]
+        points, tiles = conv_winograd.count_points(shape, self.m), conv_winograd.count_tiles(shape, self.m)
+        block = conv_winograd.choose_block(shape, self.m, rows, vectors, lanes)
         in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
-        products = ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors
-        products *= conv_winograd.count_points(shape, self.m)
-        return float(products * shape.channels + tiles * (into * in_blocks + out * out_blocks))
+        padded = ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors * points
+        outputs = math.prod(conv_winograd.output_tile(shape, self.m))
+        into, out = points * (self.STORE + 2), outputs * self.STORE + points * 3
+        arithmetic = padded * shape.channels + tiles * (into * in_blocks + out * out_blocks)
+        u_bytes = 4 * (shape.taps if raw else points) * shape.channels * out_blocks * lanes
+        passes = 1
+        if raw:
+            passes = ceil_div(shape.channels, conv_winograd.choose_chunk(shape, self.m, vectors, lanes))
+            arithmetic += ceil_div(tiles, block) * shape.channels * out_blocks * points * self.STORE_U
+        arithmetic += padded * passes * self.STORE
+        return arithmetic + self.UNHIDDEN[raw] * u_bytes / BYTES_A_FMA
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
-        return {"m": self.m, "rows": rows, "vectors": vectors}
+        raw = int(self._cost(shape, lanes, 1) < self._cost(shape, lanes, 0))
+        return {"m": self.m, "rows": rows, "vectors": vectors, "raw": raw}
 
     def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        tiles = conv_winograd.count_tiles(shape, self.m)
-        return _tilings(self.params(shape, lanes), conv_direct.TILES[lanes], tiles, shape, lanes)
+        first, tiles = self.params(shape, lanes), conv_winograd.count_tiles(shape, self.m)
+        found = _tilings(first, conv_direct.TILES[lanes], tiles, shape, lanes)
+        return [*found, {**first, "raw": 1 - int(first["raw"])}]
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        if params["raw"]:
+            return conv_winograd.pack_raw_weights(w, lanes, int(params["vectors"]))
         return conv_winograd.pack_weights(w, self.m, lanes, int(params["vectors"]))
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
@@ -174,13 +199,13 @@ class Winograd(Algorithm):
         tile = _tile(params, conv_direct.TILES[lanes])
         if not conv_winograd.supports(shape):
             raise PlanInvalid("conv_winograd needs a 3x3, 1x3 or 3x1 kernel of stride 1")
-        return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
+        return conv_winograd.launch(shape, lanes, self.m, tile, bool(_integer(params, "raw")), residual, *activation)
 
 
 class Depthwise(Algorithm):
     """Depthwise, and narrow groups that divide a vector."""
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if shape.groups == 1 or not conv_depthwise.supports(shape, lanes):
             return None
         return float(shape.images * ceil_div(shape.channels, lanes) * shape.pixels * shape.taps
@@ -211,7 +236,7 @@ class Plain(Algorithm):
 
     layouts = (PLAIN, PLAIN)
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         return conv_plain.cost(shape, lanes)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -232,7 +257,7 @@ class Plain(Algorithm):
 class GroupedPointwise(Plain):
     """Groups of any width, 1x1: a matrix product each, on plain tensors."""
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
         if shape.groups == 1 or not conv_grouped_1x1.supports(shape):
             return None
         vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
@@ -289,13 +314,12 @@ class ConvLowering(Lowering):
 
     def costs(self, op: Conv, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, float]:
         """What each algorithm that applies is estimated to cost, by its name in ALGORITHMS."""
-        x, w = inputs[0], inputs[1]
+        x, w, r = inputs[0], inputs[1], inputs[3] if len(inputs) > 3 else None
         assert x is not None and w is not None and w.value is not None
         shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
-        forms = allowed_forms(self.accuracy, w.value) if conv_winograd.supports(shape) else frozenset()
         costs = {}
         for name, one in ALGORITHMS.items():
-            cost = one.cost(shape, lanes, forms)
+            cost = one.cost(shape, lanes, self.accuracy, w.value, r is not None)
             if cost is not None:
                 costs[name] = cost + _reorders_cost(shape, lanes, x.layout != one.layouts[0], one.layouts[1] == PLAIN)
         return costs
