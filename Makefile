@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance bench zoo models golden clean
+.PHONY: help demo test property check conformance bench zoo models golden clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,6 +15,9 @@ demo: $(VENV)/test.stamp  ## compile real networks, run them and compare them wi
 
 test: $(VENV)/test.stamp  ## run all tests
 	$(PY) -m pytest -n auto --dist loadfile
+
+property: $(VENV)/test.stamp  ## 20,000 random configurations of kernels against float64; ARGS="--seed 1", ...
+	$(PY) -m tests.property $(ARGS)
 
 check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .

@@ -54,7 +54,8 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     from . import __version__
     from .lower import lower
     from .runtime.cpu.binding import bind
-    from .runtime.cpu.lower.conv import ACCURACIES, ConvLowering
+    from .runtime.cpu.lower.accuracy import ACCURACIES
+    from .runtime.cpu.lower.conv import ConvLowering
     from .runtime.cpu.lower.table import LOWERINGS
     from .runtime.cpu.native import host_lanes
 

@@ -6,6 +6,7 @@ the layouts it wants, and a reorder step is put in where they differ. A tensor i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from .errors import PlanInvalid, UnsupportedError
 from .ir import Graph, Node, Value
 from .ops.identity import Identity
-from .plan import ALIAS, KNOWN, REFERENCE, REORDER, Buffer, Plan, Port, Step
+from .plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Buffer, Plan, Port, Step
 from .runtime.cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 
 __all__ = ["lower"]
@@ -28,20 +29,24 @@ def lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, *, allow_
 
     Raises UnsupportedError, listing every node, if some have no native kernel and `allow_fallback` is false.
     """
-    builder = _Builder(graph, lowerings, lanes)
-    for node in graph.walk():
-        builder.node(node)
-    outputs = tuple(Port(name, builder.buffer(value, PLAIN))
-                    for value, name in zip(graph.outputs, graph.output_names, strict=True))
-    plan = Plan(name=graph.name, target="cpu", lanes=lanes, buffers=tuple(builder.buffers),
-                steps=tuple(builder.steps), inputs=tuple(builder.inputs), outputs=outputs, weights=builder.weights,
-                producer=producer)
+    plan = _lower(graph, lowerings, lanes, producer)
     if plan.fallbacks and not allow_fallback:
         problems = [f"'{s.name}' ({s.op.op_type}): {s.reason}" for s in plan.fallbacks]
         raise UnsupportedError(
             f"{len(problems)} nodes of '{graph.name}' have no native kernel, and running them on their NumPy reference "
             "is not allowed: " + "; ".join(problems), problems)
     return plan
+
+
+def _lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, producer: str = "") -> Plan:
+    builder = _Builder(graph, lowerings, lanes)
+    for node in graph.walk():
+        builder.node(node)
+    outputs = tuple(Port(name, builder.buffer(value, PLAIN))
+                    for value, name in zip(graph.outputs, graph.output_names, strict=True))
+    return Plan(name=graph.name, target="cpu", lanes=lanes, buffers=tuple(builder.buffers),
+                steps=tuple(builder.steps), inputs=tuple(builder.inputs), outputs=outputs, weights=builder.weights,
+                producer=producer)
 
 
 class _Builder:
@@ -82,6 +87,9 @@ class _Builder:
         if all(v.known is not None for v in node.outputs):
             self._plain_step(node, KNOWN)
             return
+        if node.op.bodies:
+            self._plain_step(node, BODY)
+            return
         source = node.inputs[0] if node.inputs else None
         if node.op.alias and source is not None and source.known is None and not source.is_constant \
                 and len(node.outputs) == 1:
@@ -110,7 +118,11 @@ class _Builder:
         else:
             inputs = tuple(None if v is None else self.buffer(v, PLAIN) for v in node.inputs)
         outputs = tuple(self._define(v, PLAIN) for v in node.outputs)
-        self.steps.append(Step(_name(node), node.op, kernel, inputs, outputs, reason=reason))
+        op = node.op
+        if op.bodies:
+            op = dataclasses.replace(op, **{name: _lower(body, self.lowerings, self.lanes)
+                                            for name, body in op.bodies.items()})
+        self.steps.append(Step(_name(node), op, kernel, inputs, outputs, reason=reason))
 
     def _alias(self, node: Node, source: Value) -> None:
         layout = next(iter(self.places[source]))

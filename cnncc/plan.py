@@ -7,7 +7,7 @@ and `runtime.cpu.binding`). Sizes may be symbolic; a runtime binds them when inp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from .errors import CnnccError, PlanInvalid
 from .ir import Op, Operand, TensorType, known_outputs, name_unknown, new_symbols
 
-__all__ = ["ALIAS", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "Plan", "Port", "Step", "check_plan"]
+__all__ = ["ALIAS", "BODY", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "Plan", "Port", "Step", "check_plan"]
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +26,10 @@ Array = np.ndarray[Any, Any]
 ALIAS = "alias"          # the output is the input's memory: nothing is done
 KNOWN = "known"          # shape arithmetic: evaluated when the shapes are bound
 REFERENCE = "reference"  # runs on the operator's NumPy reference
+BODY = "body"            # If, Loop and Scan: runs the plans of its operator
 REORDER = "reorder"      # from one layout to another; its operator is Identity
+
+MAX_DEPTH = 16  # of bodies within bodies
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +118,31 @@ class Plan:
 
     @property
     def fallbacks(self) -> tuple[Step, ...]:
-        """The steps that run on a NumPy reference."""
-        return tuple(s for s in self.steps if s.kernel == REFERENCE)
+        """The steps that run on a NumPy reference, those of bodies included."""
+        return tuple(s for plan in self.walk() for s in plan.steps if s.kernel == REFERENCE)
 
     @property
     def weight_bytes(self) -> int:
-        return sum(w.nbytes for w in self.weights.values())
+        """Of all weights, each counted once."""
+        return sum(w.nbytes for w in {id(w): w for plan in self.walk() for w in plan.weights.values()}.values())
+
+    @property
+    def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
+        """The types of the inputs and of the outputs."""
+        types = [tuple(self.buffers[port.buffer].type for port in ports) for ports in (self.inputs, self.outputs)]
+        return types[0], types[1]
+
+    def first_result(self, number: int) -> tuple[bool, Array | None]:
+        """Whether the first output is the input of this number, and its contents where it is a constant."""
+        buffer = self.outputs[0].buffer
+        return buffer == self.inputs[number].buffer, self.weights.get(buffer)
+
+    def walk(self) -> Iterator[Plan]:
+        """This plan and the plans of bodies within it."""
+        yield self
+        for step in self.steps:
+            for body in step.op.bodies.values():
+                yield from body.walk()
 
     def save(self, path: str | Path) -> None:
         """Writes the plan file atomically: the old file, if there is one, or the whole new one is there."""
@@ -136,14 +158,24 @@ class Plan:
         return read_plan(Path(path))
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: Plan, depth: int = 0) -> None:
     """Raises PlanInvalid unless the plan is consistent with the operators it names.
 
     Buffers are defined once (as input, weight or output of a step) and before they are read; every type is what the
     operator infers; weights fit their types; ports name existing buffers. Layouts, kernels and memory are a runtime's
     own to check (`runtime.cpu.binding`).
     """
+    if depth > MAX_DEPTH:
+        raise PlanInvalid(f"bodies of the plan are nested deeper than {MAX_DEPTH} levels")
     _check_numbers(plan)
+    for step in plan.steps:
+        if (step.kernel == BODY) != bool(step.op.bodies):
+            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")
+        for name, body in step.op.bodies.items():
+            try:
+                check_plan(body, depth + 1)
+            except PlanInvalid as error:
+                raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}): {name}: {error}") from None
     defined = {port.buffer for port in plan.inputs}
     if len(defined) != len(plan.inputs) or defined & set(plan.weights):
         raise PlanInvalid("two inputs or weights of the plan share a buffer")

@@ -17,7 +17,7 @@ import secrets
 import stat
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -98,14 +98,16 @@ def parse_plan(data: bytes) -> Plan:
 
 
 def _write(plan: Plan, stream: BinaryIO) -> None:
-    weights, end = _lay_out(plan.weights)
+    weights, end = _lay_out(plan)
     header = format_header(Header(plan, weights))
     start = _align(PRELUDE_SIZE + len(header))
     stream.write(bytes(PRELUDE_SIZE) + header + bytes(start - PRELUDE_SIZE - len(header)))
     crc = at = 0
-    for w in weights:
+    for array, w in ((p.weights[w.buffer], w) for p, own in zip(plan.walk(), weights, strict=True) for w in own):
+        if w.offset < at:  # that of another plan
+            continue
         with np.errstate(over="ignore"):
-            stored = plan.weights[w.buffer].astype(_stored(w.dtype), order="C", copy=False)
+            stored = array.astype(_stored(w.dtype), order="C", copy=False)
         contents = stored.reshape(-1).view(np.uint8)
         for part in (np.zeros(w.offset - at, np.uint8), contents):
             for low in range(0, part.size, CHUNK):
@@ -117,15 +119,22 @@ def _write(plan: Plan, stream: BinaryIO) -> None:
     stream.write(prelude + struct.pack("<I", zlib.crc32(prelude)))
 
 
-def _lay_out(arrays: Mapping[int, Array]) -> tuple[tuple[Weight, ...], int]:
-    """The place of each weight, one after the other, and where the last one ends."""
-    weights: list[Weight] = []
+def _lay_out(plan: Plan) -> tuple[tuple[tuple[Weight, ...], ...], int]:
+    """The place of each weight of the plan and of its bodies, one after the other, and where the last one ends. What a
+    body shares with a plan before it is stored once."""
+    weights: list[tuple[Weight, ...]] = []
+    places: dict[int, tuple[DType, int]] = {}
     end = 0
-    for buffer in sorted(arrays):
-        array = arrays[buffer]
-        dtype = DType.F16 if _fits_half(array) else DType.of(array.dtype)
-        weights.append(Weight(buffer, dtype, array.shape, _align(end), array.size * dtype.itemsize))
-        end = weights[-1].offset + weights[-1].length
+    for piece in plan.walk():
+        own = []
+        for buffer, array in sorted(piece.weights.items()):
+            if piece is plan or not array.nbytes or id(array) not in places:
+                dtype = DType.F16 if _fits_half(array) else DType.of(array.dtype)
+                places[id(array)] = (dtype, _align(end))
+                end = _align(end) + array.size * dtype.itemsize
+            dtype, offset = places[id(array)]
+            own.append(Weight(buffer, dtype, array.shape, offset, array.size * dtype.itemsize))
+        weights.append(tuple(own))
     return tuple(weights), end
 
 
@@ -197,7 +206,7 @@ def _parse(block: Array) -> Plan:
         if zlib.crc32(section.data) != weights_crc:
             raise PlanCorrupt("the plan is damaged: its weights are not what was written")
         header = parse_header(text.tobytes())
-        plan = dataclasses.replace(header.plan, weights=_weights(header, section))
+        plan = _filled(header, section)
         check_plan(plan)
         return plan
     except (RecursionError, MemoryError) as error:
@@ -238,27 +247,45 @@ def _version_problem(version: int, features: int, header: bytes) -> str:
             f"{FEATURES:#x}: upgrade cnncc, or compile the model again with this one")
 
 
-def _weights(header: Header, section: Array) -> dict[int, Array]:
-    """The contents of the weights. They must follow one another, each on the next aligned byte, up to the end."""
-    weights: dict[int, Array] = {}
-    end = 0
-    for w in header.weights:
-        name = header.plan.buffers[w.buffer].name
-        if w.offset != _align(end) or w.offset + w.length > section.size:
-            raise PlanInvalid(f"the weight '{name}' lies at byte {w.offset} of the weights and has {w.length}, but it "
-                              f"must begin at {_align(end)} and end by {section.size}")
-        if section[end:w.offset].any():
-            raise PlanInvalid(f"the bytes before the weight '{name}' are not zero")
-        end = w.offset + w.length
-        if w.dtype is DType.BOOL and (section[w.offset:end] > 1).any():
-            raise PlanInvalid(f"the weight '{name}' is of booleans, but has bytes that are neither 0 nor 1")
-        contents = section[w.offset:end].view(_stored(w.dtype)).reshape(w.shape)
-        wanted = header.plan.buffers[w.buffer].type.dtype
-        widened = w.dtype is DType.F16 and wanted is DType.F32
-        weights[w.buffer] = contents.astype(wanted.numpy if widened else w.dtype.numpy, copy=False)
+def _filled(header: Header, section: Array) -> Plan:
+    """The plan with the contents of its weights, and its bodies with theirs. They must follow one another, each on the
+    next aligned byte, up to the end; a weight of a body may also be one that came before."""
+    contents, seen, end = [], set[tuple[int, int]](), 0
+    for plan, places in zip(header.plan.walk(), header.weights, strict=True):
+        weights: dict[int, Array] = {}
+        for w in places:
+            if plan is header.plan or (w.offset, w.length) not in seen:
+                end = _check_place(plan.buffers[w.buffer].name, w, end, section)
+                seen.add((w.offset, w.length))
+            array = section[w.offset:w.offset + w.length].view(_stored(w.dtype)).reshape(w.shape)
+            if w.dtype is DType.BOOL and (section[w.offset:w.offset + w.length] > 1).any():
+                raise PlanInvalid(f"the weight '{plan.buffers[w.buffer].name}' is of booleans, but has bytes that are "
+                                  "neither 0 nor 1")
+            wanted = plan.buffers[w.buffer].type.dtype
+            widened = w.dtype is DType.F16 and wanted is DType.F32
+            weights[w.buffer] = array.astype(wanted.numpy if widened else w.dtype.numpy, copy=False)
+        contents.append(weights)
     if end != section.size:
         raise PlanInvalid(f"the weights end at byte {end}, but their section has {section.size}")
-    return weights
+    return _with_weights(header.plan, iter(contents))
+
+
+def _with_weights(plan: Plan, contents: Iterator[dict[int, Array]]) -> Plan:
+    own = next(contents)
+    steps = tuple(dataclasses.replace(step, op=dataclasses.replace(step.op, **{
+        name: _with_weights(body, contents) for name, body in step.op.bodies.items()})) if step.op.bodies else step
+        for step in plan.steps)
+    return dataclasses.replace(plan, weights=own, steps=steps)
+
+
+def _check_place(name: str, w: Weight, end: int, section: Array) -> int:
+    """Where the weight ends; `end` is where the one before it does."""
+    if w.offset != _align(end) or w.offset + w.length > section.size:
+        raise PlanInvalid(f"the weight '{name}' lies at byte {w.offset} of the weights and has {w.length}, but it "
+                          f"must begin at {_align(end)} and end by {section.size}")
+    if section[end:w.offset].any():
+        raise PlanInvalid(f"the bytes before the weight '{name}' are not zero")
+    return w.offset + w.length
 
 
 _LOOKS = (

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from .errors import GraphError, PlanInvalid
 from .ir import DType, Op, TensorType, format_op, make_op, parse_attributes, parse_type
 from .ops import OPS
-from .plan import Arena, Buffer, Plan, Port, Step
+from .plan import MAX_DEPTH, Arena, Buffer, Plan, Port, Step
 
 __all__ = ["Header", "Weight", "format_header", "parse_header", "parse_json"]
 
@@ -39,60 +39,81 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says: the plan, its `weights` still empty, and where those lie."""
+    """What a header says: the plan, in which all `weights` are still empty, and where those lie, for each plan of
+    Plan.walk."""
 
     plan: Plan
-    weights: tuple[Weight, ...]
+    weights: tuple[tuple[Weight, ...], ...]
 
 
 def format_header(header: Header) -> bytes:
     """The header as ASCII JSON, the same bytes for the same plan."""
-    plan = header.plan
+    fields = _plan_fields(header.plan, iter(header.weights))
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _plan_fields(plan: Plan, weights: Iterator[tuple[Weight, ...]]) -> dict[str, Any]:
     arena = plan.arena and {"size": plan.arena.size, "lower_bound": plan.arena.lower_bound,
                             "offsets": sorted([b, o] for b, o in plan.arena.offsets.items())}
-    fields = {
+    own = next(weights)
+    return {
         "name": plan.name, "target": plan.target, "lanes": plan.lanes, "producer": plan.producer,
         "buffers": [[b.name, str(b.type), b.layout] for b in plan.buffers],
         "steps": [{"name": s.name, "op": s.op.op_type, "attributes": format_op(s.op)[2:-1], "kernel": s.kernel,
                    "params": dict(sorted(s.params.items())), "inputs": s.inputs, "outputs": s.outputs,
-                   "reason": s.reason} for s in plan.steps],
+                   "reason": s.reason} | _body_fields(s, weights) for s in plan.steps],
         "inputs": [[p.name, p.buffer] for p in plan.inputs],
         "outputs": [[p.name, p.buffer] for p in plan.outputs],
         "weights": [{"buffer": w.buffer, "dtype": w.dtype.value, "shape": w.shape, "offset": w.offset,
-                     "length": w.length} for w in header.weights],
+                     "length": w.length} for w in own],
         "arena": arena,
     }
-    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _body_fields(step: Step, weights: Iterator[tuple[Weight, ...]]) -> dict[str, Any]:
+    bodies = {name: _plan_fields(body, weights) for name, body in step.op.bodies.items()}
+    return {"bodies": bodies} if bodies else {}
 
 
 def parse_header(data: bytes) -> Header:
     """The inverse of `format_header`. Raises PlanInvalid where a field is missing, unknown, doubled, of the wrong JSON
     type or out of range, where it is not the text of an operator or a type, or where weights overlap or leave gaps."""
-    top = _object(parse_json(data), "the header", ("name", "target", "lanes", "producer", "buffers", "steps", "inputs",
-                                                   "outputs", "weights", "arena"))
-    buffers = _items(top["buffers"], "buffers", _buffer)
+    found: list[tuple[Weight, ...]] = []
+    plan = _plan(parse_json(data), "the header", found, 0)
+    return Header(plan, tuple(found))
+
+
+def _plan(value: Any, where: str, found: list[tuple[Weight, ...]], depth: int) -> Plan:
+    """The plan that `value` describes; the places of its weights and of those of its bodies are appended to `found`."""
+    if depth > MAX_DEPTH:
+        _fail(f"bodies are nested deeper than {MAX_DEPTH} levels")
+    top = _object(value, where, ("name", "target", "lanes", "producer", "buffers", "steps", "inputs", "outputs",
+                                 "weights", "arena"))
+    at = "" if depth == 0 else f"{where}."
+    buffers = _items(top["buffers"], f"{at}buffers", _buffer)
+    weights = _items(top["weights"], f"{at}weights", _weight)
+    found.append(weights)
     plan = Plan(
-        name=_text(top["name"], "name"),
-        target=_text(top["target"], "target"),
-        lanes=_integer(top["lanes"], "lanes", 1, 64),
+        name=_text(top["name"], f"{at}name"),
+        target=_text(top["target"], f"{at}target"),
+        lanes=_integer(top["lanes"], f"{at}lanes", 1, 64),
         buffers=buffers,
-        steps=_items(top["steps"], "steps", _step),
-        inputs=_items(top["inputs"], "inputs", _port),
-        outputs=_items(top["outputs"], "outputs", _port),
+        steps=_items(top["steps"], f"{at}steps", lambda v, w: _step(v, w, found, depth)),
+        inputs=_items(top["inputs"], f"{at}inputs", _port),
+        outputs=_items(top["outputs"], f"{at}outputs", _port),
         weights={},
-        arena=None if top["arena"] is None else _arena(top["arena"], "arena"),
-        producer=_text(top["producer"], "producer"),
+        arena=None if top["arena"] is None else _arena(top["arena"], f"{at}arena"),
+        producer=_text(top["producer"], f"{at}producer"),
     )
     if plan.target not in TARGETS:
         _fail(f"target must be one of {', '.join(TARGETS)}, not {_show(plan.target)}")
-    weights = _items(top["weights"], "weights", _weight)
     numbers = [w.buffer for w in weights] + list(plan.arena.offsets if plan.arena else ())
     bad = next((n for n in numbers if n >= len(buffers)), None)
     if bad is not None:
         _fail(f"weights and arena refer to the buffer {bad}, but there are {len(buffers)}")
     if len({w.buffer for w in weights}) != len(weights):
         _fail("two weights belong to one buffer")
-    return Header(plan, weights)
+    return plan
 
 
 def parse_json(data: bytes) -> Any:
@@ -152,13 +173,18 @@ def _port(value: Any, where: str) -> Port:
     return Port(_text(name, f"{where}[0]"), _integer(buffer, f"{where}[1]"))
 
 
-def _step(value: Any, where: str) -> Step:
-    fields = _object(value, where, ("name", "op", "attributes", "kernel", "params", "inputs", "outputs", "reason"))
+def _step(value: Any, where: str, found: list[tuple[Weight, ...]], depth: int) -> Step:
+    names = ("name", "op", "attributes", "kernel", "params", "inputs", "outputs", "reason")
+    bodies = getattr(OPS.get(value["op"]), "body_fields", ()) if isinstance(value, dict) \
+        and isinstance(value.get("op"), str) else ()
+    fields = _object(value, where, (*names, "bodies") if bodies else names)
+    plans = _object(fields["bodies"], f"{where}.bodies", bodies) if bodies else {}
     inputs = _items(fields["inputs"], f"{where}.inputs", lambda v, w: None if v is None else _integer(v, w))
     outputs = _items(fields["outputs"], f"{where}.outputs", _integer)
     return Step(
         name=_text(fields["name"], f"{where}.name"),
-        op=_op(fields, where),
+        op=_op(fields, where, {name: _plan(plans[name], f"{where}.bodies.{name}", found, depth + 1)
+                               for name in bodies}),
         kernel=_text(fields["kernel"], f"{where}.kernel"),
         inputs=inputs,
         outputs=outputs,
@@ -167,11 +193,11 @@ def _step(value: Any, where: str) -> Step:
     )
 
 
-def _op(fields: Mapping[str, Any], where: str) -> Op:
+def _op(fields: Mapping[str, Any], where: str, bodies: Mapping[str, Plan]) -> Op:
     op_type = _text(fields["op"], f"{where}.op")
     attributes = _text(fields["attributes"], f"{where}.attributes")
     try:
-        return make_op(OPS, op_type, parse_attributes(attributes))
+        return make_op(OPS, op_type, {**parse_attributes(attributes), **bodies})
     except GraphError as error:
         _fail(f"{where}: {error}")
 

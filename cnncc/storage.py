@@ -13,6 +13,7 @@ is the caller's array; all others are placed in the arena by `memory.plan_memory
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,7 +53,14 @@ class _Group:
     root: int
     size: int
     members: dict[int, int]  # buffer -> offset
+    by_end: list[tuple[int, int]]  # (last step, buffer) of the members, sorted
+    start: int  # the first step at which one of them is needed
+    is_output: bool = False
     external: bool = False
+
+    def needed_from(self, step: int) -> list[int]:
+        """The members that are needed at this step or later: in a long chain, few of them."""
+        return [buffer for _, buffer in self.by_end[bisect_left(self.by_end, (step, -1)):]]
 
 
 @dataclass
@@ -114,7 +122,7 @@ class _Groups:
 
     def __init__(self, plan: Plan, sizes: Sequence[int], lives: _Lives) -> None:
         self.lives, self.sizes = lives, sizes
-        self.of = [_Group(b, size, {b: 0}) for b, size in enumerate(sizes)]
+        self.of = [_Group(b, size, {b: 0}, [(lives.last[b], b)], lives.first[b]) for b, size in enumerate(sizes)]
         for port in plan.inputs:
             self.of[port.buffer].external = True
         for number in plan.weights:
@@ -123,7 +131,8 @@ class _Groups:
             if step.kernel == KNOWN:
                 for b in step.outputs:
                     self.of[b].external = True
-        self.ports = {port.buffer for port in plan.outputs}
+        for port in plan.outputs:
+            self.of[port.buffer].is_output = True
 
     def merge(self, child: int, parent: int, offset: int) -> None:
         """Puts the child's whole group into the parent's, the child itself `offset` bytes behind the parent."""
@@ -132,6 +141,10 @@ class _Groups:
         for buffer, at in inner.members.items():
             outer.members[buffer] = at + shift
             self.of[buffer] = outer
+        for entry in inner.by_end:
+            insort(outer.by_end, entry)
+        outer.start = min(outer.start, inner.start)
+        outer.is_output |= inner.is_output
         outer.size = max(outer.size, inner.size + shift)
 
     def overlap(self, buffer: int, others: set[int]) -> bool:
@@ -158,14 +171,16 @@ class _Groups:
         itself the source is read and the target written, element by element."""
         shift = outer.members[place] - inner.members[entering]
         first, last = self.lives.first, self.lives.last
-        for a, at_a in outer.members.items():
-            for b, at_b in inner.members.items():
+        entrants = [(b, inner.members[b]) for b in inner.needed_from(outer.start)]
+        for a in outer.needed_from(inner.start):
+            at_a = outer.members[a]
+            for b, at_b in entrants:
                 apart = at_a + self.sizes[a] <= at_b + shift or at_b + shift + self.sizes[b] <= at_a
                 if apart or last[a] < first[b] or last[b] < first[a]:
                     continue
                 if not ((last[a] == time == first[b]) or (last[b] == time == first[a])):
                     return False
-        return not (self.ports & inner.members.keys() and self.ports & outer.members.keys())
+        return not (inner.is_output and outer.is_output)
 
 
 def _join_concat(step: Step, shape: Sequence[int], sizes: Sequence[int], groups: _Groups) -> None:
@@ -179,7 +194,7 @@ def _join_concat(step: Step, shape: Sequence[int], sizes: Sequence[int], groups:
     for part in parts:
         group = groups.of[part]
         if not group.external and group is not groups.of[out] and group.size == sizes[part] \
-                and not groups.ports & group.members.keys():
+                and not group.is_output:
             groups.merge(part, out, offset)
         offset += sizes[part]
 

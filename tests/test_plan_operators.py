@@ -33,10 +33,13 @@ def random_type(rng: random.Random) -> TensorType:
 def random_op(rng: random.Random, op_type: str) -> Op:
     """The operator with the first random attributes that it does not refuse by themselves."""
     while True:
-        fields = [f for f in dataclasses.fields(OPS[op_type]) if f.default is dataclasses.MISSING or rng.random() < 0.3]
+        fields = [f for f in dataclasses.fields(OPS[op_type]) if f.name not in OPS[op_type].body_fields
+                  and (f.default is dataclasses.MISSING or rng.random() < 0.3)]
+        bodies = {name: random_plan(rng, random_op(rng, rng.choice(("Relu", "Add"))))
+                  for name in OPS[op_type].body_fields}
         text = ", ".join(f"{f.name}={rng.choice(VALUES)}" for f in fields)
         with contextlib.suppress(GraphError):
-            return make_op(OPS, op_type, parse_attributes(text))
+            return make_op(OPS, op_type, parse_attributes(text) | bodies)
 
 
 def random_plan(rng: random.Random, op: Op) -> Plan:
@@ -57,7 +60,7 @@ def random_plan(rng: random.Random, op: Op) -> Plan:
         steps.append(Step("shape", OPS["Shape"](), "known", (0,), (len(buffers),)))
         inputs[rng.randrange(len(inputs))] = len(buffers)
         buffers.append(Buffer("shape", TensorType(DType.I64, (types[0].rank,))))
-    steps.append(Step("step", op, "reference", tuple(inputs), (len(buffers),)))
+    steps.append(Step("step", op, "body" if op.bodies else "reference", tuple(inputs), (len(buffers),)))
     buffers.append(Buffer("y", common))
     return Plan("p", "cpu", 16, tuple(buffers), tuple(steps), ports, (), weights)
 

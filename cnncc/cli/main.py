@@ -19,6 +19,7 @@ from .compile import compile_
 from .export import export
 from .fmt import fmt
 from .inspect import inspect
+from .ops import ops
 from .opt import opt
 from .profile import profile
 from .run import run
@@ -51,6 +52,7 @@ app.command("export")(export)
 app.command("fmt")(fmt)
 app.add_typer(zoo, name="zoo")
 app.command("cache")(cache)
+app.command("ops")(ops)
 app.command("version")(version)
 
 

@@ -83,6 +83,9 @@ def _coerce(op_type: str, name: str, value: Any, hint: Any) -> Any:
                     return _coerce(op_type, name, value, option)
                 except OpError:
                     continue
+    elif hint is Any:  # a body: a graph or a plan
+        if hasattr(value, "signature"):
+            return value
     elif origin is tuple:
         if isinstance(value, (list, tuple)):
             return tuple(_coerce(op_type, name, v, typing.get_args(hint)[0]) for v in value)

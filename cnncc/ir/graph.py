@@ -100,6 +100,8 @@ class Graph:
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.output_names: list[str] = []
+        self._asked: list[Value] = []  # the list of outputs, never changed in place, whose members `_output_set` holds
+        self._output_set: frozenset[Value] = frozenset()
         self._first: Node | None = None
         self._last: Node | None = None
         self._count = 0
@@ -143,8 +145,23 @@ class Graph:
         """The symbolic dimensions of the inputs, in order of appearance."""
         return list(dict.fromkeys(s for v in self.inputs for d in v.type.shape for s in symbols_of(d)))
 
+    @property
+    def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
+        """The types of the inputs and of the outputs."""
+        return tuple(v.type for v in self.inputs), tuple(v.type for v in self.outputs)
+
+    def first_result(self, number: int) -> tuple[bool, Array | None]:
+        """Whether the first output is the input of this number, and its contents where it is a constant."""
+        return self.outputs[0] is self.inputs[number], self.outputs[0].constant
+
+    def bodies(self) -> list[Graph]:
+        """The graphs that operators of this graph run, without those within them."""
+        return [body for node in self.walk() for body in node.op.bodies.values()]
+
     def is_output(self, value: Value) -> bool:
-        return any(v is value for v in self.outputs)
+        if self._asked is not self.outputs:
+            self._asked, self._output_set = self.outputs, frozenset(self.outputs)
+        return value in self._output_set
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -207,7 +224,8 @@ class Graph:
             return
         for use in list(old.uses):
             self.set_input(use.node, use.index, new)
-        self.outputs = [new if v is old else v for v in self.outputs]
+        if self.is_output(old):
+            self.outputs = [new if v is old else v for v in self.outputs]
 
     def set_input(self, node: Node, index: int, value: Value | None) -> None:
         """Input `index` of `node` becomes `value`. The types of what follows are not inferred again: call `reinfer`
@@ -242,6 +260,13 @@ class Graph:
         for value in node.outputs:
             self._values.pop(value.name, None)
         self._unlink(node)
+
+    def remove_input(self, value: Value) -> None:
+        """Removes an input that nobody reads."""
+        if value.uses or self.is_output(value):
+            raise GraphError(f"the input %{value.name} cannot be removed: it is still read")
+        self.inputs.remove(value)
+        self._values.pop(value.name)
 
     def rename(self, value: Value, name: str) -> None:
         """Gives `value` the name, made unique where it is taken."""

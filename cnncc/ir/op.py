@@ -48,6 +48,7 @@ class Op:
         alias: output 0 has the bytes of input 0 in the same order (Reshape and its like), so no work is done.
         shaped_by: the inputs whose contents decide on sizes. Where they are not known before the run, `infer` gives
             `unknown` sizes; a runtime infers again when it has the contents.
+        body_fields: the fields that hold bodies, graphs of their own (see ops/control.py).
     """
 
     op_type: ClassVar[str]
@@ -58,6 +59,7 @@ class Op:
     shape_arithmetic: ClassVar[bool] = False
     alias: ClassVar[bool] = False
     shaped_by: ClassVar[tuple[str, ...]] = ()
+    body_fields: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -104,9 +106,14 @@ class Op:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The attributes that differ from their defaults, in field order."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)
-                if f.default is dataclasses.MISSING or not _same(getattr(self, f.name), f.default)}
+        """The attributes that differ from their defaults, in field order, without bodies."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in self.body_fields
+                and (f.default is dataclasses.MISSING or not _same(getattr(self, f.name), f.default))}
+
+    @property
+    def bodies(self) -> dict[str, Any]:
+        """The bodies by field."""
+        return {name: getattr(self, name) for name in self.body_fields}
 
 
 def _same(a: Any, b: Any) -> bool:

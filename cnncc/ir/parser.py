@@ -29,6 +29,9 @@ _NODE = re.compile(rf"((?:%{_NAME}\s*,?\s*)+)=\s*(\w+)\s*\(((?:%{_NAME}|[^)%])*)
 _OPERAND = re.compile(rf"\s*(?:%({_NAME})|(none))\s*(,|$)")
 _RESULT = re.compile(rf'\s*%({_NAME})(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*(,|$)')
 
+_BODY = re.compile(r"(\w+)\s*=\s*(graph\s.*)")
+
+MAX_DEPTH = 16  # of bodies within bodies
 _LITERALS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}  # kind of dtype -> kinds that may be written for it
 
 
@@ -68,15 +71,22 @@ def _unquote(name: str) -> str:
 
 
 class _Reader:
-    def __init__(self, ops: Mapping[str, type[Op]], weights: Mapping[str, Array]) -> None:
-        self.ops, self.weights = ops, weights
+    def __init__(self, ops: Mapping[str, type[Op]], weights: Mapping[str, Array], depth: int = 0) -> None:
+        self.ops, self.weights, self.depth = ops, weights, depth
+        self.waiting: re.Match[str] | None = None  # a node whose bodies are being read
+        self.bodies: dict[str, Graph] = {}
+        self.inner: _Reader | None = None
         self.graph = Graph()
         self.opened = self.closed = False
         self.values: dict[str, Value] = {}
         self.symbols: set[str] = set()
 
     def statement(self, line: str) -> None:
-        if not self.opened:
+        if self.inner is not None:
+            self._within(line, self.inner)
+        elif self.waiting is not None:
+            self._body(line)
+        elif not self.opened:
             self._head(line)
         elif self.closed:
             raise GraphError(f"'{line}' stands after the end of the graph")
@@ -87,9 +97,36 @@ class _Reader:
         elif m := _CONST.fullmatch(line):
             self._constant(*m.groups())
         elif m := _NODE.fullmatch(line):
-            self._node(*m.groups())
+            if getattr(self.ops.get(m.group(2)), "body_fields", ()):
+                self.waiting, self.bodies = m, {}
+            else:
+                self._node({}, *m.groups())
         else:
             raise GraphError(f"'{line}' is not a statement: expected '%y = Op(%x) {{...}} : type'")
+
+    def _body(self, line: str) -> None:
+        """The line with which a body of the node that is waiting begins."""
+        assert self.waiting is not None
+        m = _BODY.fullmatch(line)
+        fields = self.ops[self.waiting.group(2)].body_fields
+        if m is None or m.group(1) not in fields or m.group(1) in self.bodies:
+            raise GraphError(f"'{line}' is not a body of {self.waiting.group(2)}: expected "
+                             f"'{next(f for f in fields if f not in self.bodies)} = graph @name(%x: type) {{'")
+        if self.depth == MAX_DEPTH:
+            raise GraphError(f"bodies are nested deeper than {MAX_DEPTH} levels")
+        self.bodies[m.group(1)] = Graph()
+        self.inner = _Reader(self.ops, self.weights, self.depth + 1)
+        self._within(m.group(2), self.inner)
+
+    def _within(self, line: str, inner: _Reader) -> None:
+        """A line of the body that was begun; after the last line of the last one, the node itself."""
+        assert self.waiting is not None
+        inner.statement(line)
+        if inner.closed:
+            self.bodies[list(self.bodies)[-1]], self.inner = inner.graph, None
+            if len(self.bodies) == len(self.ops[self.waiting.group(2)].body_fields):
+                node, self.waiting = self.waiting, None
+                self._node(self.bodies, *node.groups())
 
     def _head(self, line: str) -> None:
         m = _HEAD.fullmatch(line)
@@ -115,9 +152,9 @@ class _Reader:
             raise GraphError(f"the constant %{name} is declared {type_}, but is {array.dtype}{list(array.shape)}")
         self._define(name, self.graph.add_constant(array, _unquote(name)))
 
-    def _node(self, left: str, op_type: str, operands: str, attributes: str | None, types: str,
-              name: str | None) -> None:
-        op = make_op(self.ops, op_type, parse_attributes(attributes or ""))
+    def _node(self, bodies: Mapping[str, Graph], left: str, op_type: str, operands: str, attributes: str | None,
+              types: str, name: str | None) -> None:
+        op = make_op(self.ops, op_type, parse_attributes(attributes or "") | dict(bodies))
         inputs = [None if none else self._value(given)
                   for given, none, _ in _split(_OPERAND, operands, "an operand '%x' or 'none'")]
         names = re.findall(rf"%({_NAME})", left)

@@ -8,9 +8,10 @@
       return %1 as "features"
     }
 
-A constant of up to 16 integers (or one float) is written out; of a larger one only the name stands in the text. A name
-that is not made of letters, digits and `_ . / : -` is quoted as in JSON. The text is deterministic: equal graphs print
-equally.
+The bodies of If, Loop and Scan follow the line of their node, each as `then_branch = graph @name(...) {` up to its own
+closing brace. A constant of up to 16 integers (or one float) is written out; of a larger one only the name stands in
+the text. A name that is not made of letters, digits and `_ . / : -` is quoted as in JSON. The text is deterministic:
+equal graphs print equally.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def format_graph(graph: Graph) -> str:
                 shown.add(value)
                 lines.append("  " + format_constant(value))
         lines.append("  " + format_node(node))
+        for name, body in node.op.bodies.items():
+            first, *rest = format_graph(body).splitlines()
+            lines += [f"    {name} = {first}", *(f"    {line}" for line in rest)]
     for value in graph.outputs:
         if value.is_constant and value not in shown:
             shown.add(value)

@@ -16,6 +16,7 @@ def verify(graph: Graph) -> None:
     - names of values are unique, and names of outputs are as many as the outputs;
     - every size that the data decide has a symbol, and no two nodes define one of the same name;
     - uses and inputs agree in both directions, as do outputs and producers;
+    - the bodies of operators keep these rules;
     - every type is what the operator infers from its operands, and every constant's contents fit its type.
     """
     problems: list[str] = []
@@ -28,6 +29,7 @@ def verify(graph: Graph) -> None:
         problems += _check_operands(node, defined)
         problems += _check_outputs(node)
         defined.update(node.outputs)
+        problems += _check_bodies(node)
         problems += [f"{node!r} defines the size {s}, which is defined already" for s in node.symbols if s in symbols]
         symbols.update(node.symbols)
     members = set(graph.walk())
@@ -45,6 +47,16 @@ def verify(graph: Graph) -> None:
         problems.append(f"there are {len(graph.outputs)} outputs, but {len(graph.output_names)} names for them")
     if problems:
         raise GraphError(f"the graph '{graph.name}' is not valid: " + "; ".join(problems))
+
+
+def _check_bodies(node: Node) -> list[str]:
+    problems = []
+    for name, body in node.op.bodies.items():
+        try:
+            verify(body)
+        except GraphError as error:
+            problems.append(f"{name} of {node!r}: {error}")
+    return problems
 
 
 def _reads(node: Node, value: Value) -> list[Use]:

@@ -42,6 +42,7 @@ _MODULES = {
     "cast": "BitCast Cast CastLike",
     "shape": "ConstantOfShape Expand Flatten Reshape Shape Size Squeeze Transpose Unsqueeze",
     "concat": "Concat Split Tile",
+    "control": "If Loop Scan",
     "slice": "Slice",
     "gather": "Gather GatherElements GatherND NonZero OneHot",
     "scatter": "ScatterElements ScatterND TensorScatter",

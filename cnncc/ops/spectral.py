@@ -164,6 +164,8 @@ class MelWeightMatrix(Op):
         _scalar("MelWeightMatrix", "sample_rate", rate)
         for name, edge in (("lower_edge_hertz", low), ("upper_edge_hertz", high)):
             check_dtype("MelWeightMatrix", name, edge, FLOATS)
+        if self.output_datatype is DType.BOOL:
+            raise OpError("MelWeightMatrix: output_datatype must be a type of numbers, not bool")
         bins = _scalar("MelWeightMatrix", "dft_length", length) // 2 + 1
         return (TensorType(self.output_datatype, (bins, _scalar("MelWeightMatrix", "num_mel_bins", bands))),)
 

@@ -13,7 +13,8 @@ from ..ir import verify as verify_graph
 
 __all__ = ["MAX_ROUNDS", "Pass", "PassRecord", "Pipeline", "run_passes"]
 
-# A pass rewrites the graph in place and says whether it changed anything. It leaves the nodes in topological order.
+# A pass rewrites the graph in place and says whether it changed anything. It leaves the nodes in topological order. It
+# is run on the bodies of If, Loop and Scan as on any graph.
 Pass = Callable[[Graph], bool]
 # A tuple inside a pipeline is a group, repeated until a whole round changes nothing, at most MAX_ROUNDS times.
 Pipeline = tuple[Pass | tuple[Pass, ...], ...]
@@ -51,7 +52,7 @@ def run_passes(graph: Graph, passes: Iterable[Pass | tuple[Pass, ...]], *, verif
 
     def run(one: Pass) -> bool:
         before, start = len(graph), time.perf_counter()
-        changed = one(graph)
+        changed = _everywhere(one, graph)
         records.append(PassRecord(one.__name__, changed, time.perf_counter() - start, before, len(graph)))
         if changed and verify:
             _verify_after(graph, one.__name__)
@@ -69,6 +70,14 @@ def run_passes(graph: Graph, passes: Iterable[Pass | tuple[Pass, ...]], *, verif
             if not any(changed):
                 break
     return records
+
+
+def _everywhere(one: Pass, graph: Graph) -> bool:
+    """Runs the pass on the bodies within the graph, then on the graph itself."""
+    changed = [_everywhere(one, body) for body in graph.bodies()]
+    if any(changed):
+        graph.reinfer()
+    return one(graph) or any(changed)
 
 
 def _rounds(step: Pass | tuple[Pass, ...]) -> Iterator[tuple[Pass, ...]]:

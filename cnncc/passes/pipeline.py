@@ -6,6 +6,7 @@ from .canonicalize import canonicalize
 from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .eliminate_identities import eliminate_identities
+from .flush_subnormal_weights import flush_subnormal_weights
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
 from .fold_linear import fold_linear
@@ -15,12 +16,14 @@ from .fuse_activation import fuse_activation
 from .fuse_attention import fuse_attention
 from .fuse_pad import fuse_pad
 from .fuse_residual import fuse_residual
+from .inline_bodies import inline_bodies
 from .join_attention_heads import join_attention_heads
 from .manager import Pass, Pipeline
 from .project_recurrent_inputs import project_recurrent_inputs
 from .recognize_activations import recognize_activations
 from .recognize_normalization import recognize_normalization
 from .resolve_auto_pad import resolve_auto_pad
+from .simplify_bodies import simplify_bodies
 from .simplify_reshapes import simplify_reshapes
 from .widen_float16 import widen_float16
 
@@ -31,6 +34,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     eliminate_common_subexpressions,
     eliminate_dead_nodes,
     eliminate_identities,
+    flush_subnormal_weights,
     fold_batch_norm,
     fold_constants,
     fold_linear,
@@ -40,17 +44,21 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     fuse_attention,
     fuse_pad,
     fuse_residual,
+    inline_bodies,
     join_attention_heads,
     project_recurrent_inputs,
     recognize_activations,
     recognize_normalization,
     resolve_auto_pad,
+    simplify_bodies,
     simplify_reshapes,
     widen_float16,
 )}
 
 # What a graph needs to run at all: shapes and weights settled, nothing computed in vain.
 _SETTLE: Pipeline = (
+    inline_bodies,
+    simplify_bodies,
     fold_shape_arithmetic,
     fold_constants,
     eliminate_dead_nodes,
@@ -58,12 +66,16 @@ _SETTLE: Pipeline = (
 
 # Clean-ups: the same computation, written in the shortest way.
 _CLEAN: Pipeline = (
+    inline_bodies,
+    simplify_bodies,
     widen_float16,
     fold_shape_arithmetic,
     fold_constants,
     resolve_auto_pad,
     project_recurrent_inputs,
     (
+        inline_bodies,
+        simplify_bodies,
         eliminate_dead_nodes,
         eliminate_identities,
         simplify_reshapes,
@@ -86,6 +98,7 @@ _FUSE: Pipeline = (
         fold_scale,
         fold_linear,
     ),
+    flush_subnormal_weights,
     fuse_residual,
     fuse_activation,
     eliminate_common_subexpressions,

@@ -17,9 +17,9 @@ from cnncc.ops.reduce import Reduce
 
 OPSET = onnx.defs.onnx_opset_version()
 # Fields that hold what ONNX says otherwise (a tensor, an attribute without effect in inference), or beyond ONNX.
-OWN_FIELDS = {"ConstantOfShape": {"value", "dtype"}, "RNN": {"activations"}}
+OWN_FIELDS = {"ConstantOfShape": {"value", "dtype"}, "Loop": {"carried"}, "Scan": {"states"}, "RNN": {"activations"}}
 FUSED_FIELDS = {"activation", "projected"}
-FUSED_INPUTS = {"Conv": {"R"}, "ConvInteger": {"scale", "B"}, "Gemm": {"R"}, "MatMul": {"C", "R"}}
+FUSED_INPUTS = {"If": {"captures"}, "Conv": {"R"}, "ConvInteger": {"scale", "B"}, "Gemm": {"R"}, "MatMul": {"C", "R"}}
 # Inputs that ONNX requires, but that passes may make part of others.
 FOLDED_INPUTS = dict.fromkeys(("GRU", "LSTM", "RNN"), ("W?",))
 ONNX_NAMES = {"tensor(float)": DType.F32, "tensor(double)": DType.F64, "tensor(float16)": DType.F16,

@@ -53,7 +53,7 @@ def usable(test: Any) -> bool:
     (node,) = test.model.graph.node
     opset = max(o.version for o in test.model.opset_import if o.domain == node.domain)
     op = OPS.get(node.op_type)
-    if op is None or op.domain != node.domain or opset < op.since:
+    if op is None or op.domain != node.domain or opset < op.since or op.body_fields:
         return False
     tensors = [array(v) for v in (*test.data_sets[0][0], *test.data_sets[0][1])
                if isinstance(v, (onnx.TensorProto, np.ndarray, np.generic))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from ...errors import ModelError
 from ...ir import Activation, DimLike, DType, Graph, Node, TensorType, Value
+from ...ops.control import ControlOp
 from .calls import find_schema
 from .exporter_quantized import export_quantized
 from .reading import OPSET_NEWEST
@@ -47,44 +48,59 @@ def export_model(graph: Graph) -> onnx.ModelProto:
     What cnncc's operators have beyond ONNX's (Conv's residual, fused activations) becomes nodes of its own.
     Raises ModelError where the weights exceed what one ONNX file can hold.
     """
-    size = sum(value.type.nbytes for value in graph.constants)
+    size = _weight_bytes(graph)
     if size > _MAX_BYTES:
         raise ModelError(f"the graph '{graph.name}' has {size:,} bytes of weights; one ONNX file holds {_MAX_BYTES:,}")
     return _Export(graph).model()
 
 
-class _Export:
-    """One export: the nodes so far and the name of each value."""
+def _weight_bytes(graph: Graph) -> int:
+    return sum(value.type.nbytes for value in graph.constants) + sum(_weight_bytes(body) for body in graph.bodies())
 
-    def __init__(self, graph: Graph) -> None:
+
+class _Export:
+    """The export of a graph, or of a body within one: the nodes so far and the name of each value. The names taken are
+    those of all graphs of the model."""
+
+    def __init__(self, graph: Graph, captures: Sequence[str] = (), outer: _Export | None = None) -> None:
+        """`captures` are the names that the last inputs of a body have outside."""
         self._graph = graph
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
-        self._node_names: set[str] = set()
-        self._taken = set(graph.output_names) | {v.name for v in graph.inputs}
-        self._names: dict[Value, str] = {v: v.name for v in graph.inputs}
-        for value, name in zip(graph.outputs, graph.output_names, strict=True):
+        self._node_names: set[str] = set() if outer is None else outer._node_names
+        self._taken: set[str] = set() if outer is None else outer._taken
+        self._formal = graph.inputs[:len(graph.inputs) - len(captures)]
+        self._output_names = list(graph.output_names) if outer is None else [self.fresh(n) for n in graph.output_names]
+        self._taken |= set(self._output_names)
+        self._names: dict[Value, str] = {v: v.name if outer is None else self.fresh(v.name) for v in self._formal}
+        self._taken |= set(self._names.values())
+        self._names.update(zip(graph.inputs[len(self._formal):], captures, strict=True))
+        for value, name in zip(graph.outputs, self._output_names, strict=True):
             if value.producer is not None:
                 self._names.setdefault(value, name)
         for value in graph.values:
             if value not in self._names:
                 self._names[value] = self.fresh(value.name)
 
-    def model(self) -> onnx.ModelProto:
+    def graph(self) -> onnx.GraphProto:
         graph = self._graph
         self._weights += [_tensor(v.constant, self._names[v]) for v in graph.constants if v.constant is not None]
         for node in graph.walk():
             self._add(node)
-        for value, name in zip(graph.outputs, graph.output_names, strict=True):
+        for value, name in zip(graph.outputs, self._output_names, strict=True):
             if self._names[value] != name:
                 self.emit("Identity", [self._names[value]], [name], name)
-        proto = helper.make_graph(
-            self._nodes, graph.name, [_value_info(v.name, v.type) for v in graph.inputs],
-            [_value_info(name, v.type) for v, name in zip(graph.outputs, graph.output_names, strict=True)],
+        return helper.make_graph(
+            self._nodes, graph.name, [_value_info(self._names[v], v.type) for v in self._formal],
+            [_value_info(name, v.type) for v, name in zip(graph.outputs, self._output_names, strict=True)],
             self._weights)
-        imports = [helper.make_opsetid("", _opset([n for n in self._nodes if not n.domain]))]
+
+    def model(self) -> onnx.ModelProto:
+        proto = self.graph()
+        nodes = list(_all_nodes(self._nodes))
+        imports = [helper.make_opsetid("", _opset([n for n in nodes if not n.domain]))]
         ir_version = helper.find_min_ir_version_for(imports)
-        imports += [helper.make_opsetid(domain, 1) for domain in sorted({n.domain for n in self._nodes} - {""})]
+        imports += [helper.make_opsetid(domain, 1) for domain in sorted({n.domain for n in nodes} - {""})]
         return helper.make_model(proto, opset_imports=imports, ir_version=ir_version, producer_name="cnncc")
 
     def _add(self, node: Node) -> None:
@@ -92,6 +108,9 @@ class _Export:
         op, outputs = node.op, [self._names[v] for v in node.outputs]
         inputs = ["" if v is None else self._names[v] for v in node.inputs]
         attributes = op.attributes
+        if isinstance(op, ControlOp):
+            self._control(node, op, inputs, outputs)
+            return
         activation = attributes.pop("activation", None)
         if export_quantized(self, node, inputs, outputs[0], _attributes(op.op_type, attributes)):
             return
@@ -107,6 +126,16 @@ class _Export:
             self.emit("Add", [names[i], addend], [names[i + 1]], f"{node.name}.added")
         if activation is not None:
             self.activate(activation, node.output.type.dtype, names[-2], names[-1], f"{node.name}.activation")
+
+    def _control(self, node: Node, op: ControlOp, inputs: list[str], outputs: list[str]) -> None:
+        """An If, Loop or Scan, whose bodies read by name what the graph around them has."""
+        captures = inputs[op.first_capture:]
+        bodies = {name: _Export(body, captures, self).graph() for name, body in op.bodies.items()}
+        attributes = {name: value for name, value in op.attributes.items() if name not in ("carried", "states")}
+        unread = len(op.infer(*(None if v is None else v.operand for v in node.inputs))) - len(outputs)
+        outputs = [*outputs, *(self.fresh(f"{outputs[0]}.unread") for _ in range(unread))]
+        self.emit(op.op_type, inputs[:op.first_capture], outputs, node.name, **_attributes(op.op_type, attributes),
+                   **bodies)
 
     def activate(self, activation: Activation, dtype: DType, x: str, y: str, name: str) -> None:
         kind = activation.kind
@@ -149,6 +178,14 @@ def _fresh(hint: str, taken: set[str]) -> str:
         name = f"{hint}_{count}"
     taken.add(name)
     return name
+
+
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g.node)
 
 
 def _opset(nodes: Sequence[onnx.NodeProto]) -> int:

@@ -12,7 +12,7 @@ from ...errors import ModelError
 from ...ir import TensorType
 from .reading import normal_domain
 
-__all__ = ["body_of", "has_body"]
+__all__ = ["body_of", "has_body", "renamed"]
 
 # Their bodies use what cnncc lacks too (random numbers, sequences): errors are to name the operator itself.
 _REFUSED = {("", "Bernoulli"), ("", "SequenceMap")}
@@ -53,7 +53,7 @@ def body_of(node: onnx.NodeProto, schema: onnx.defs.OpSchema, opset: int, inputs
     names[""] = ""
     attributes = {a.name: a.default_value for a in schema.attributes.values()
                   if a.default_value.type != onnx.AttributeProto.UNDEFINED} | {a.name: a for a in node.attribute}
-    return ([_copied(inner, names, attributes) for inner in function.node],
+    return ([renamed(inner, names, attributes) for inner in function.node],
             {normal_domain(entry.domain): entry.version for entry in function.opset_import})
 
 
@@ -64,10 +64,10 @@ def _type_proto(type_: TensorType | None) -> onnx.TypeProto:
                                                                  for d in type_.shape])
 
 
-def _copied(node: onnx.NodeProto, names: Mapping[str, str],
+def renamed(node: onnx.NodeProto, names: Mapping[str, str],
             attributes: Mapping[str, onnx.AttributeProto]) -> onnx.NodeProto:
-    """A node of a function's body under the names of the place where it is called; the attributes that refer to the
-    function's own get their contents, and are left out where these have none."""
+    """A node of a body under the names of the place where it is put; the attributes that refer to those of a function
+    get their contents, and are left out where these have none."""
     copy = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name, overload=node.overload)
     copy.input.extend(names.get(name, name) for name in node.input)
     copy.output.extend(names.get(name, name) for name in node.output)
@@ -95,7 +95,7 @@ def _rename_within(graph: onnx.GraphProto, names: Mapping[str, str],
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {n for x in graph.node
                                                                                  for n in x.output}
     visible = {old: new for old, new in names.items() if old not in own}
-    nodes = [_copied(node, visible, attributes) for node in graph.node]
+    nodes = [renamed(node, visible, attributes) for node in graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
     for output in graph.output:

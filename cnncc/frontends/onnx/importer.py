@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,16 @@ import numpy as np
 import onnx
 
 from ...errors import GraphError, ModelError, UnsupportedError
-from ...ir import Graph, Value
+from ...ir import Graph, TensorType, Value
 from ...ops import OPS
 from .adapters import adapt, has_adapter
 from .calls import Builder, Call, attributes_of, find_schema, make_operator
-from .function_bodies import body_of, has_body
+from .control import control_node, taken_branch
+from .function_bodies import body_of, has_body, renamed
 from .inputs import InputShape, InputTypes, check_names, matching_array
 from .microsoft import adapt_microsoft, is_microsoft
 from .reading import OPSET_NEWEST, normal_domain, read_model
-from .structure import describe, node_name, ordered_nodes
+from .structure import describe, names_read, node_name, ordered_nodes
 from .tensors import tensor_array
 
 __all__ = ["import_model"]
@@ -43,7 +44,8 @@ def import_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | No
         InputError: `shapes` or `constants` do not fit the model's inputs.
     """
     model, label, folder = read_model(source)
-    return _Import(model, label, folder).graph(name, shapes or {}, constants or {})
+    nodes, opsets = _inline_functions(model)
+    return _Import(model.graph, nodes, opsets, label, folder).graph(name, shapes or {}, constants or {})
 
 
 def _inline_functions(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], dict[str, int]]:
@@ -63,34 +65,75 @@ def _inline_functions(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], dic
 
 
 class _Import:
-    """One import: the graph so far, what each name of the model stands for, and the problems met."""
+    """The import of a graph, or of a body within one: the graph so far, what each name of the model stands for, and the
+    problems met. `outer` is the import of the graph around a body."""
 
-    def __init__(self, model: onnx.ModelProto, label: str, folder: Path | None) -> None:
-        self._proto, self._label, self._folder = model.graph, label, folder
-        nodes, self._opsets = _inline_functions(model)
-        self._nodes = ordered_nodes(model.graph, nodes)
-        self._read = {name for node in nodes for name in node.input} | {v.name for v in model.graph.output}
-        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    def __init__(self, proto: onnx.GraphProto, nodes: list[onnx.NodeProto], opsets: dict[str, int], label: str,
+                 folder: Path | None, outer: _Import | None = None) -> None:
+        self._proto, self._opsets, self._label, self._folder, self._outer = proto, opsets, label, folder, outer
+        self._nodes = ordered_nodes(proto, nodes, () if outer is None else outer)
+        self._read = {name for node in nodes for name in names_read(node)} | {v.name for v in proto.output}
+        self._weights = {tensor.name: tensor for tensor in proto.initializer}
         self._values: dict[str, Value | None] = {}  # None: could not be imported, which is reported already
         self._problems: list[str] = []
+        self._captures: list[Value] = []  # of a body: the outer values that its last inputs are
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a body within this graph can read something of this name."""
+        return name in self._values or name in self._weights or (self._outer is not None and name in self._outer)
 
     def graph(self, name: str | None, shapes: Mapping[str, InputShape],
               constants: Mapping[str, np.typing.ArrayLike]) -> Graph:
         proto = self._proto
-        graph = Graph(name or proto.name or "net")
-        self._builder = Builder(graph, {v.name for v in proto.input} | set(self._weights)
-                                | {n for node in self._nodes for n in node.output})
-        for sparse in proto.sparse_initializer:
-            self._fail(sparse.values.name, f"the initialiser '{sparse.values.name}' is sparse; make it dense")
+        graph = self._begin(name or proto.name or "net")
         self._add_inputs(graph, shapes, constants)
-        for node in self._nodes:
-            self._add_node(graph, node)
-        outputs = [self._value(graph, v.name) for v in proto.output]
+        outputs = self._add_nodes(graph)
         if self._problems:
             lines = "".join(f"\n  - {problem}" for problem in self._problems)
             raise UnsupportedError(f"{self._label} uses what cnncc does not support:{lines}", self._problems)
         graph.set_outputs([v for v in outputs if v is not None], [v.name for v in proto.output])
         return graph
+
+    def _begin(self, name: str) -> Graph:
+        graph = self._graph = Graph(name)
+        self._builder = Builder(graph, {v.name for v in self._proto.input} | set(self._weights)
+                                | {n for node in self._nodes for n in node.output} | self._read)
+        for sparse in self._proto.sparse_initializer:
+            self._fail(sparse.values.name, f"the initialiser '{sparse.values.name}' is sparse; make it dense")
+        return graph
+
+    def _add_nodes(self, graph: Graph) -> list[Value | None]:
+        """Adds all nodes; the outputs."""
+        for node in self._nodes:
+            self._add_node(graph, node)
+        return [self._value(graph, v.name) for v in self._proto.output]
+
+    def _body(self, proto: onnx.GraphProto, types: Sequence[TensorType]) -> tuple[Graph, list[Value]]:
+        """A body within this graph (see control.BodyReader)."""
+        inner = _Import(proto, list(proto.node), self._opsets, self._label, self._folder, self)
+        graph = inner._begin(proto.name or "body")
+        for formal, type_ in zip(proto.input, types, strict=False):
+            inner._values[formal.name] = graph.add_input(formal.name, type_)
+        outputs = inner._add_nodes(graph)
+        if inner._problems:
+            raise UnsupportedError(f"in the body '{graph.name}': " + "; ".join(inner._problems))
+        if None in outputs:
+            raise UnsupportedError(f"the body '{graph.name}' reads what could not be imported")
+        graph.set_outputs([v for v in outputs if v is not None], [v.name for v in proto.output])
+        return graph, inner._captures
+
+    def _captured(self, graph: Graph, name: str) -> Value | None:
+        """What a body reads of the graph around it: an input of its own, or a constant."""
+        assert self._outer is not None
+        outer = self._outer._value(self._outer._graph, name)
+        if outer is None:
+            return None
+        known = outer.constant if outer.constant is not None or outer.known is None or outer.known.dtype == object \
+            else outer.known
+        if known is not None:
+            return graph.add_constant(known, name)
+        self._captures.append(outer)
+        return graph.add_input(name, outer.type)
 
     def _add_inputs(self, graph: Graph, shapes: Mapping[str, InputShape],
                     constants: Mapping[str, np.typing.ArrayLike]) -> None:
@@ -110,7 +153,9 @@ class _Import:
 
     def _value(self, graph: Graph, name: str) -> Value | None:
         """What a name stands for; weights enter the graph when they are first read."""
-        if name not in self._values:
+        if name not in self._values and name not in self._weights:
+            self._values[name] = self._captured(graph, name)
+        elif name not in self._values:
             tensor = self._weights[name]
             try:
                 array = tensor_array(tensor, f"the initialiser '{name}'", self._folder)
@@ -154,6 +199,8 @@ class _Import:
         schema = self._schema(node, domain, opset)
         if schema is not None and not self._is_known(node, domain, opset):
             return self._expand(graph, node, schema, opset)
+        if schema is not None and not domain and node.op_type in OPS and OPS[node.op_type].body_fields:
+            return self._control(graph, node, schema)
         attributes = attributes_of(node, schema, self._folder)
         if (domain, node.op_type) == ("", "Constant"):
             if node.output[0] not in self._read:
@@ -202,7 +249,7 @@ class _Import:
             return {}
         body, opsets = body_of(node, schema, opset, [None if v is None else v.type for v in inputs],
                                self._builder.fresh_name)
-        self._read |= {name for inner in body for name in inner.input}
+        self._read |= {name for inner in body for name in names_read(inner)}
         outside, known_problems = self._opsets, len(self._problems)
         self._opsets = outside | opsets
         for inner in body:
@@ -213,6 +260,32 @@ class _Import:
             raise UnsupportedError(f"ONNX defines it by other operators, of which cnncc does not support: "
                                    f"{'; '.join(inside)}")
         return {name: value for name in node.output if (value := self._values.get(name)) is not None}
+
+    def _control(self, graph: Graph, node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> dict[str, Value]:
+        """The values of the outputs of an If, Loop or Scan. Of an If whose condition is known, only the branch that is
+        taken is imported, in the node's place."""
+        inputs = [self._value(graph, name) if name else None for name in node.input]
+        if any(name and value is None for name, value in zip(node.input, inputs, strict=True)):
+            return {}
+        branch = taken_branch(node, inputs)
+        if branch is not None:
+            names = {n: self._builder.fresh_name(n) for n in [*(t.name for t in branch.initializer),
+                                                              *(n for inner in branch.node for n in inner.output if n)]}
+            self._weights.update((names[tensor.name], tensor) for tensor in branch.initializer)
+            inside = [renamed(inner, names, {}) for inner in ordered_nodes(branch, list(branch.node), self)]
+            outputs = [names.get(v.name, v.name) for v in branch.output]
+            self._read |= {name for inner in inside for name in names_read(inner)} | set(outputs)
+            for inner in inside:
+                self._add_node(graph, inner)
+            pairs = zip(node.output, [self._value(graph, name) for name in outputs], strict=False)
+            return {name: value for name, value in pairs if name and value is not None}
+        op, operands = control_node(node, inputs, schema, self._body)
+        while operands and operands[-1] is None:
+            operands.pop()
+        used = max((i for i, name in enumerate(node.output, 1) if name in self._read), default=1)
+        given = [name or self._builder.fresh_name(f"{node_name(node)}.{i}") for i, name in
+                 enumerate(node.output[:used])]
+        return dict(zip(given, self._builder.node(op, operands, node_name(node), given), strict=True))
 
     def _emit(self, call: Call, schema: onnx.defs.OpSchema | None) -> dict[str, Value]:
         """Adds the node; trailing inputs and outputs that are absent or unread are dropped."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import onnx
 
 from ...errors import ModelError
 
-__all__ = ["describe", "ordered_nodes"]
+__all__ = ["describe", "names_read", "ordered_nodes"]
 
 _SHOWN = 8
 
@@ -22,18 +22,33 @@ def node_name(node: onnx.NodeProto) -> str:
     return node.name or next((name for name in node.output if name), "")
 
 
-def ordered_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """The `nodes` of a graph in topological order, as they stand where that is one already.
+def names_read(node: onnx.NodeProto) -> list[str]:
+    """What a node reads of the graph it stands in: its inputs, and what its bodies read of what is around them."""
+    bodies = [g for a in node.attribute for g in ([a.g] if a.type == onnx.AttributeProto.GRAPH else a.graphs)]
+    return [*(name for name in node.input if name), *(name for body in bodies for name in _captured(body))]
+
+
+def _captured(body: onnx.GraphProto) -> list[str]:
+    own = {v.name for v in body.input} | {t.name for t in body.initializer}
+    own |= {t.values.name for t in body.sparse_initializer} | {name for node in body.node for name in node.output}
+    read = [*(name for node in body.node for name in names_read(node)), *(v.name for v in body.output)]
+    return list(dict.fromkeys(name for name in read if name not in own))
+
+
+def ordered_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto],
+                  around: Container[str] = ()) -> list[onnx.NodeProto]:
+    """The `nodes` of a graph in topological order, as they stand where that is one already. `around` are the names that
+    a body sees of the graphs around it.
 
     Raises ModelError naming values that are defined twice, read but not defined, or in a cycle.
     """
     producer = _producers(graph, nodes)
     defined = {v.name for v in graph.input} | {t.name for t in graph.initializer}
     defined |= {t.values.name for t in graph.sparse_initializer}
-    missing = [f"'{name}' of {describe(node)}" for node in nodes for name in node.input
-               if name and name not in defined and name not in producer]
+    missing = [f"'{name}' of {describe(node)}" for node in nodes for name in names_read(node)
+               if name not in defined and name not in producer and name not in around]
     missing += [f"'{v.name}', an output of the model" for v in graph.output
-                if v.name not in defined and v.name not in producer]
+                if v.name not in defined and v.name not in producer and v.name not in around]
     if missing:
         raise ModelError(f"the model reads values that nothing defines: {_some(missing)}; export it again")
     return _sort(nodes, producer)
@@ -58,7 +73,7 @@ def _sort(nodes: list[onnx.NodeProto], producer: dict[str, int]) -> list[onnx.No
     """Depth first from each node in turn, so that an order that is topological already stays."""
 
     def needs(i: int) -> Iterator[int]:
-        return (producer[name] for name in nodes[i].input if name in producer)
+        return (producer[name] for name in names_read(nodes[i]) if name in producer)
 
     new, on_path, done = range(3)
     state = [new] * len(nodes)

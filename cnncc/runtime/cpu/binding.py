@@ -14,7 +14,7 @@ import numpy as np
 
 from ...errors import CnnccError, PlanInvalid
 from ...ir import Operand, TensorType, known_outputs
-from ...plan import ALIAS, KNOWN, REFERENCE, REORDER, Plan, Step
+from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
 from ...storage import Storage, assign_storage
 from .kernel import Launch
 from .kernels.reorder import launch_reorder
@@ -177,9 +177,11 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
-    if step.kernel == REFERENCE:
+    if step.kernel in (REFERENCE, BODY):
         if any(t is not None and t.layout != PLAIN for t in [*inputs, *outputs]):
-            raise PlanInvalid(f"step '{step.name}' runs on its reference, which needs plain layouts")
+            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) has no native kernel, so it needs plain layouts")
+        if (step.kernel == BODY) != bool(step.op.bodies):
+            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")
         return BoundStep(step, None, choice)
     if step.kernel == REORDER:
         source = inputs[0]

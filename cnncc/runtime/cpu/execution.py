@@ -35,12 +35,14 @@ SMALL, MACS_A_NANOSECOND, BYTES_A_NANOSECOND = 2000, 60, 20
 
 @dataclass(frozen=True)
 class Prepared:
-    """A bound plan with its constants packed; shared by all contexts of that binding."""
+    """A bound plan with its constants packed; shared by all contexts of that binding. `compute` gives the results of a
+    step that has no native kernel, from its operands."""
 
     plan: Plan
     binding: Binding
     constants: Sequence[Mapping[str, Array]]  # by executed step, by word
     threads: int
+    compute: Callable[[Step, Sequence[Array | None]], Sequence[Array]] = lambda step, arrays: step.op.reference(*arrays)
 
 
 class Context:
@@ -184,7 +186,8 @@ class Context:
 
     def _run_reference(self, bound: BoundStep, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         step: Step = bound.step
-        results = step.op.reference(*(None if b is None else self._view(b, inputs, outputs) for b in step.inputs))
+        arrays = [None if b is None else self._view(b, inputs, outputs) for b in step.inputs]
+        results = self.prepared.compute(step, arrays)
         for buffer, result in zip(step.outputs, results, strict=False):
             np.copyto(self._view(buffer, inputs, outputs), result, casting="same_kind")
 

@@ -9,14 +9,14 @@ region. Or the step runs on its reference, and the next region begins after it, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import PlanInvalid
-from ...plan import REFERENCE, Plan, Port, Step
+from ...plan import BODY, REFERENCE, Plan, Port, Step
 from .binding import Binding, Facts, bind_steps, first_facts, infer_steps
 from .lowering import PLAIN
 
@@ -84,15 +84,16 @@ def missing_contents(step: Step, facts: Facts) -> list[int]:
             if b is not None and name in step.op.shaped_by and b not in facts.contents]
 
 
-def run_step(plan: Plan, step: Step, arrays: Sequence[Array | None]) -> dict[int, Array]:
+def run_step(plan: Plan, step: Step, arrays: Sequence[Array | None],
+             compute: Callable[[Step, Sequence[Array | None]], Sequence[Array]]) -> dict[int, Array]:
     """Runs a step whose sizes only its results tell, on plain arrays; the results by buffer. Raises PlanInvalid where
     they are not what the plan says of them."""
     where = f"step '{step.name}' ({step.op.op_type})"
-    if step.kernel != REFERENCE or any(plan.buffers[b].layout != PLAIN for b in (*step.inputs, *step.outputs)
-                                       if b is not None):
+    layouts = {plan.buffers[b].layout for b in (*step.inputs, *step.outputs) if b is not None}
+    if step.kernel not in (REFERENCE, BODY) or layouts - {PLAIN}:
         raise PlanInvalid(f"{where}: the shape of its output depends on data, so it must run on its reference, in "
                           "plain layouts")
-    results = step.op.reference(*arrays)
+    results = compute(step, arrays)
     found = {}
     for number, result in zip(step.outputs, results, strict=False):
         declared = plan.buffers[number].type

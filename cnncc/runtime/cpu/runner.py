@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import InputError, PlanInvalid
 from ...ir import TensorType, evaluate_dim, solve_dim
-from ...plan import Plan
+from ...plan import BODY, Plan, Step
 from .binding import BoundStep, constant_operands, first_facts
 from .execution import Context, Prepared
 from .lowering import PLAIN, Choice, stored_elements
@@ -86,6 +86,7 @@ class Runner:
         self.pools: dict[Hashable, Pool] = {}
         self._later: dict[Hashable, Pool] = {}  # regions within the plan, by what is before and what was learned
         self._packed: dict[int, dict[str, Array]] = {}  # by step: constants that depend on no size
+        self._bodies: dict[int, dict[str, Runner]] = {}  # by step
         self._lock = threading.Lock()
         self._clock, self._numbers = itertools.count(1), itertools.count()
         self._last = last_reads(plan)
@@ -138,14 +139,15 @@ class Runner:
         """The outputs. `on_step` is told of each step between regions: the region after it, its results, its times."""
         plan, pool = self.plan, self.pool(inputs)
         held = dict(zip((port.buffer for port in plan.inputs), inputs, strict=True))
-        outputs = pool.run(inputs, how)
-        while pool.region.end < len(plan.steps):
-            held.update(zip((port.buffer for port in pool.region.plan.outputs), outputs, strict=True))
+        while True:
+            region = pool.region
+            outputs = pool.run([held[port.buffer] for port in region.plan.inputs], how)
+            if region.plan is plan:
+                return outputs
+            held.update(zip((port.buffer for port in region.plan.outputs), outputs, strict=True))
+            if region.end == len(plan.steps):
+                break
             pool = self._next(pool, held, on_step)
-            outputs = pool.run([held[port.buffer] for port in pool.region.plan.inputs], how)
-        if pool.region.plan is plan:
-            return outputs
-        held.update(zip((port.buffer for port in pool.region.plan.outputs), outputs, strict=True))
         return self._outputs(held, pool.region.facts.values, set(map(id, inputs)))
 
     def _next(self, pool: Pool, held: dict[int, Array], on_step: Any) -> Pool:
@@ -164,7 +166,7 @@ class Runner:
             arrays = [None if b is None else region.facts.values[b] if b in region.facts.values
                       else self._plain(b, held) for b in step.inputs]
             begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-            results = run_step(self.plan, step, arrays)
+            results = run_step(self.plan, step, arrays, self._compute)
             end = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             held.update(results)
             learned = tuple([array.shape for array in results.values()])
@@ -180,6 +182,18 @@ class Runner:
         if not missing and on_step is not None:
             on_step(following, BoundStep(step, None, Choice(step.kernel)), results, begin, end)
         return following
+
+    def _compute(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
+        """The results of a step without a native kernel; bodies run as plans of their own."""
+        if step.kernel != BODY:
+            return step.op.reference(*arrays)
+        runners = self._bodies.get(id(step))
+        if runners is None:
+            made = {name: Runner(body, self.threads) for name, body in step.op.bodies.items()}
+            runners = self._bodies.setdefault(id(step), made)
+        op: Any = step.op
+        return op.run(lambda name, inputs: runners[name].run(
+            [np.require(array, requirements=("C", "A")) for array in inputs]), *arrays)
 
     def _plain(self, buffer: int, held: Mapping[int, Array]) -> Array:
         if self.plan.buffers[buffer].layout != PLAIN:
@@ -219,7 +233,7 @@ class Runner:
                 if all(b is None or b in weights or b not in values for b in bound.step.inputs):
                     self._packed[id(bound.step)] = words
             constants.append(words)
-        prepared = Prepared(region.plan, region.binding, constants, self.threads)
+        prepared = Prepared(region.plan, region.binding, constants, self.threads, self._compute)
         return Pool(prepared, region, next(self._numbers), next(self._clock))
 
     # -- checking ------------------------------------------------------------------------------------------------

@@ -1,24 +1,23 @@
 """Running one kernel launch through the real executor, and float64 references."""
 
 import numpy as np
+from guard import Guarded, run_guarded
 
-from cnncc.runtime.cpu import native
-from cnncc.runtime.cpu.executor import StepRecord, StepTable
 from cnncc.runtime.cpu.kernel import Launch, ceil_div
 
 UNIT = 2.0**-24
 
 
 def run(launch: Launch, operands: dict[str, np.ndarray], threads: int = 1) -> None:
-    """Execute a launch over arrays (which must be exactly as large as the launch says)."""
-    for name, (start, stop) in {**launch.reads, **launch.writes}.items():
-        assert start == 0 and stop <= operands[name].nbytes, f"{name}: {stop} > {operands[name].nbytes}"
-    scratch = np.zeros(max(1, launch.scratch * threads // 4 + 16), np.float32)
-    base = -(-scratch.ctypes.data // 64) * 64
-    word = launch.kernel.operands.index("scratch") if launch.scratch else -1
-    words = launch.bind({name: array.ctypes.data for name, array in operands.items()})
-    step = StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain, word)
-    StepTable([step], threads, base, launch.scratch).run()
+    """Execute a launch over arrays, laid against guard pages at their starts and then at their ends."""
+    results = []
+    for at_start in (True, False):
+        placed = {id(array): Guarded(array, at_start) for array in operands.values()}
+        run_guarded(launch, {name: placed[id(array)] for name, array in operands.items()}, threads, at_start)
+        results.append({name: placed[id(operands[name])].data for name in launch.writes})
+    for name, data in results[0].items():
+        assert np.array_equal(data, results[1][name]), f"'{name}' depends on where it lies"
+        operands[name].reshape(-1).view(np.uint8)[:] = data
 
 
 def to_blocked(x: np.ndarray, lanes: int, surplus: float = np.nan) -> np.ndarray:

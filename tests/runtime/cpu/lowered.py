@@ -1,63 +1,27 @@
 """Runs one operator on its native kernel, as a plan would, with every byte outside the declared ranges guarded."""
 
-import ctypes
 import itertools
-import mmap
 from dataclasses import dataclass
 
 import numpy as np
+from guard import CANARY, Guarded, run_guarded
 from harness import from_blocked, to_blocked
 
 from cnncc.ir import DType, Op, Operand, TensorType
 from cnncc.runtime.cpu import native
-from cnncc.runtime.cpu.executor import StepRecord, StepTable
 from cnncc.runtime.cpu.kernel import Launch
 from cnncc.runtime.cpu.lower.table import LOWERINGS
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, stored_elements
 
-CANARY = 0xA5
-PAGE = mmap.PAGESIZE
-
-
-class Guarded:
-    """Bytes between two pages that nobody may touch, ending exactly at the second one; what is left of the pages
-    before them holds canaries."""
-
-    def __init__(self, data: np.ndarray | bytes) -> None:
-        contents = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
-        pages = -(-(contents.size + 64) // PAGE)
-        self.map = mmap.mmap(-1, (pages + 2) * PAGE)
-        self.bytes = np.frombuffer(self.map, np.uint8)
-        self.bytes[:] = CANARY
-        base = self.bytes.ctypes.data
-        # Vectors need not be aligned, but elements do: the end of an array is a multiple of 8 bytes from the page's.
-        self.start = (pages + 1) * PAGE - contents.size
-        self.size = contents.size
-        self.data[:] = contents
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        protect.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
-        for page in (base, base + (pages + 1) * PAGE):
-            assert protect(page, PAGE, 0) == 0
-
-    @property
-    def data(self) -> np.ndarray:
-        return self.bytes[self.start : self.start + self.size]
-
-    @property
-    def address(self) -> int:
-        return self.bytes.ctypes.data + self.start
-
-    def check(self) -> None:
-        assert np.all(self.bytes[PAGE : self.start] == CANARY), "bytes before a buffer were written"
-
 
 @dataclass
 class Setting:
-    """How to run: vector length, threads, and whether results may lie over inputs."""
+    """How to run: vector length, threads, whether results may lie over inputs, at which guard page operands lie."""
 
     lanes: int = 16
     threads: int = 1
     inplace: bool = False
+    at_start: bool = False
 
 
 def tensors_of(arrays, constants=(), layouts=None) -> list[Tensor | None]:
@@ -91,14 +55,6 @@ def stored(array: np.ndarray, layout: str, lanes: int) -> np.ndarray:
     return to_blocked(array, lanes) if layout == BLOCKED else np.ascontiguousarray(array)
 
 
-def execute(launch: Launch, addresses: dict[str, int], threads: int) -> None:
-    scratch = np.zeros(max(64, launch.scratch * threads + 64), np.uint8)
-    base = -(-scratch.ctypes.data // 64) * 64
-    word = launch.kernel.operands.index("scratch") if launch.scratch else -1
-    step = StepRecord(native.get_kernel(*launch.key), launch.bind(addresses), launch.tasks, launch.grain, word)
-    StepTable([step], threads, base, launch.scratch).run()
-
-
 @dataclass
 class Prepared:
     """An operator's step, ready but for its memory."""
@@ -110,9 +66,13 @@ class Prepared:
     launch: Launch
 
 
-def prepare(op: Op, arrays, constants=(), layouts=None, lanes: int = 16, outputs: int = 1) -> Prepared | Refusal:
+def prepare(op: Op, arrays, constants=(), layouts=None, lanes: int = 16, outputs: int = 1,
+            choice: Choice | None = None) -> Prepared | Refusal:
     tensors = tensors_of(arrays, constants, layouts)
-    choice, types = choose(op, tensors, lanes, outputs)
+    if choice is None:
+        choice, types = choose(op, tensors, lanes, outputs)
+    else:
+        types = op.infer(*(None if t is None else Operand(t.type, t.value) for t in tensors))
     if isinstance(choice, Refusal):
         return choice
     lowering = LOWERINGS[op.op_type]
@@ -120,52 +80,38 @@ def prepare(op: Op, arrays, constants=(), layouts=None, lanes: int = 16, outputs
     return Prepared(lowering, choice, tensors, results, lowering.launch(op, choice, tensors, results, lanes))
 
 
-def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, outputs=1) -> list[np.ndarray] | Refusal:
-    """The operator's outputs from its native kernel, in plain layout; or why it has none.
+def run_lowered(op: Op, arrays, constants=(), layouts=None, setting=None, outputs=1,
+                choice: Choice | None = None) -> list[np.ndarray] | Refusal:
+    """The operator's outputs from its native kernel, in plain layout; or why it has none. ``choice`` forces a kernel.
 
     Inputs and the surplus of blocked buffers stay as they were, and nothing outside the launch's ranges is touched.
     """
     setting = setting or Setting()
     lanes = setting.lanes
-    step = prepare(op, arrays, constants, layouts, lanes, outputs)
+    step = prepare(op, arrays, constants, layouts, lanes, outputs, choice)
     if isinstance(step, Refusal):
         return step
     lowering, tensors, results = step.lowering, step.inputs, step.outputs
-    operands = place_inputs(lowering, op, step.choice, tensors, arrays, lanes)
+    operands = place_inputs(lowering, op, step.choice, tensors, arrays, setting)
     overwritten = lowering.inplace(tensors, results)
     for i, (word, tensor) in enumerate(zip(lowering.output_words, results, strict=False)):
         if setting.inplace and i == 0 and overwritten:
             operands[word] = operands[lowering.words(tensors)[overwritten[-1]]]
         else:
             size = stored_elements(tensor.shape, tensor.layout, lanes) * tensor.type.dtype.itemsize
-            operands[word] = Guarded(bytes([CANARY]) * size)
-    run_guarded(step.launch, operands, setting.threads)
+            operands[word] = Guarded(bytes([CANARY]) * size, setting.at_start)
+    run_guarded(step.launch, operands, setting.threads, setting.at_start)
     return [unstored(t, operands[word], lanes) for t, word in zip(results, lowering.output_words, strict=False)]
 
 
-def run_guarded(launch: Launch, operands: dict[str, Guarded], threads: int = 1) -> None:
-    """Runs a launch; it must touch nothing outside its ranges and write nothing that it does not declare."""
-    assert set(launch.reads) | set(launch.writes) <= set(operands)
-    for name, (start, stop) in (*launch.reads.items(), *launch.writes.items()):
-        assert 0 <= start <= stop <= operands[name].size
-    before = {name: g.data.copy() for name, g in operands.items()}
-    execute(launch, {name: g.address for name, g in operands.items()}, threads)
-    for name, guarded in operands.items():
-        guarded.check()
-        untouched = np.ones(guarded.size, bool)
-        for other, (start, stop) in launch.writes.items():
-            if operands[other] is guarded:
-                untouched[start:stop] = False
-        assert np.array_equal(guarded.data[untouched], before[name][untouched]), f"'{name}' was written"
-
-
-def place_inputs(lowering, op, choice, tensors, arrays, lanes) -> dict[str, Guarded]:
-    operands = {name: Guarded(a) for name, a in lowering.extra(op, choice, tensors, lanes).items()}
+def place_inputs(lowering, op, choice, tensors, arrays, setting: Setting) -> dict[str, Guarded]:
+    lanes, at_start = setting.lanes, setting.at_start
+    operands = {name: Guarded(a, at_start) for name, a in lowering.extra(op, choice, tensors, lanes).items()}
     for i, word in enumerate(lowering.words(tensors)):
         if word is not None and tensors[i] is not None:
             operands[word] = Guarded(
                 np.ascontiguousarray(lowering.pack(op, choice, tensors, i, lanes)) if tensors[i].constant
-                else stored(arrays[i], tensors[i].layout, lanes))  # fmt: skip
+                else stored(arrays[i], tensors[i].layout, lanes), at_start)  # fmt: skip
     return operands
 
 
@@ -194,10 +140,10 @@ def kernels_of(op: Op, arrays, constants=(), outputs: int = 1, lanes: int = 16) 
 
 
 def all_runs(op: Op, arrays, constants=(), outputs=1, lanes=(16,), threads=(1,)) -> list[list[np.ndarray]] | Refusal:
-    """The outputs for every layout of the inputs, in place and not."""
+    """The outputs for every layout of the inputs; in place, with operands that begin at a guard page, and not so."""
     found = []
     for width, layouts, count, inplace in itertools.product(lanes, layouts_to_try(arrays, constants), threads, (0, 1)):
-        got = run_lowered(op, arrays, constants, layouts, Setting(width, count, bool(inplace)), outputs)
+        got = run_lowered(op, arrays, constants, layouts, Setting(width, count, bool(inplace), bool(inplace)), outputs)
         if isinstance(got, Refusal):
             return got
         found.append(got)

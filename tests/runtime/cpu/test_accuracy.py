@@ -7,6 +7,7 @@ import cnncc
 from cnncc.errors import InputError
 from cnncc.ir import parse_graph
 from cnncc.ops import OPS
+from cnncc.runtime.cpu.lower.accuracy import concentration, sum_bound
 from cnncc.runtime.cpu.lower.conv import ConvLowering
 from cnncc.runtime.cpu.tuning.explain import explain
 from cnncc.runtime.cpu.tuning.findings import Findings
@@ -45,9 +46,24 @@ def test_weights_without_a_bound_are_never_transformed(accuracy: str, value: flo
 
 
 def test_explain_names_the_bound() -> None:
-    for accuracy, bound in (("high", "16 u sum|x||w|"), ("default", "32 u max|x| sum|w|")):
-        [choice] = explain(compiled(accuracy=accuracy), accuracy, Findings.load(16, 1, "none"))
+    weights = np.ones((32, 32, 3, 3), np.float32)
+    for accuracy, bound in (("high", "51 u sum|x||w|"), ("default", "20 u max|x| sum|w|")):
+        [choice] = explain(compiled(weights, accuracy), accuracy, Findings.load(16, 1, "none"))
         assert choice.bound == bound
+
+
+def test_bounds() -> None:
+    assert [sum_bound(n) for n in (1, 27, 100, 400)] == [16.0, 16.0, 30.0, 60.0]
+    w = np.zeros((4, 25), np.float32)
+    w[1], w[2, 3], w[3, ::2] = -2.0, 7.0, 1.0
+    np.testing.assert_allclose(concentration(w), [1.0, 1.0, 5.0, (25 / 13) ** 0.5])
+
+
+def test_weights_of_which_a_few_outweigh_the_rest_are_not_transformed() -> None:
+    """A channel with a value of 1e6: F(4,3) and F(6,3) would lose most digits of sums without it."""
+    weights = WEIGHTS.copy()
+    weights[5, 7, 1, 1] = 1e6
+    assert considered("fast", weights) == {"conv_winograd/2"}
 
 
 def test_an_unknown_mode_is_refused() -> None:

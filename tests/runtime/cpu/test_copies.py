@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from lowered import Guarded, all_runs, choose, execute, run_guarded, run_lowered, tensors_of
+from guard import Guarded, execute, run_guarded
+from lowered import all_runs, choose, run_lowered, tensors_of
 
 from cnncc.ir import Op
 from cnncc.ops import OPS

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from guard import Guarded, run_guarded
 from harness import from_blocked, to_blocked
-from lowered import Guarded, run_guarded
 
 from cnncc.runtime.cpu.kernels.reorder import launch_reorder
 

@@ -14,6 +14,7 @@ Layouts (float32, contiguous): x [N, G, IC, D*H*W], w [G, OC, IC, KD*KH*KW] as i
 
 import math
 from dataclasses import replace
+from functools import cache
 
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
@@ -48,9 +49,14 @@ def _folded(shape: ConvShape) -> ConvShape:
     """The same convolution with long rows where the pixels do not depend on their neighbours."""
     if not shape.is_pointwise:
         return shape
-    width = max(w for w in range(1, LONG_ROW + 1) if shape.pixels % w == 0)
+    width = _longest_row(shape.pixels)
     size = (1, shape.pixels // width, width)
     return replace(shape, size=size, out_size=size) if width > shape.out_size[2] else shape
+
+
+@cache
+def _longest_row(pixels: int) -> int:
+    return max(w for w in range(1, LONG_ROW + 1) if pixels % w == 0)
 
 
 def _group_rows(shape: ConvShape) -> int:

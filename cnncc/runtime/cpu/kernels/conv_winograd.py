@@ -33,7 +33,6 @@ RAW_BYTES = 400 << 10  # transformed weights at a time, where the kernel transfo
 LINE = 64  # bytes by which points are moved apart, lest they meet in the same set of a cache
 MIN_TASKS = 4
 PACK_FLOATS = 1 << 16
-MODERATE = 2.0**-80, 2.0**80  # the largest weight of a convolution
 
 def supports(shape: ConvShape) -> bool:
     """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
@@ -41,12 +40,6 @@ def supports(shape: ConvShape) -> bool:
         shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1)
         and shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.pad[0] == 0 and shape.size[0] == 1
     )  # fmt: skip
-
-
-def is_moderate(w: np.ndarray) -> bool:
-    """Weights whose transforms neither overflow nor lose bits to underflow: F's error bounds hold for these alone."""
-    largest = float(np.abs(w).max(initial=0.0))  # NaN if any is
-    return largest == 0.0 or MODERATE[0] <= largest <= MODERATE[1]
 
 
 def output_tile(shape: ConvShape, m: int) -> tuple[int, int]:

@@ -15,15 +15,13 @@ from ..kernel import Launch, ceil_div
 from ..kernels import conv_depthwise, conv_direct, conv_first, conv_grouped_1x1, conv_plain, conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
+from .accuracy import allowed_forms
 from .activation import epilogue
 
-__all__ = ["ACCURACIES", "ALGORITHMS", "LOWERINGS", "ConvLowering", "assumed_shape", "conv_shape"]
+__all__ = ["ALGORITHMS", "LOWERINGS", "ConvLowering", "assumed_shape", "conv_shape"]
 
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
-
-# What may be chosen besides direct sums: F(m,3) up to this m (bounds in docs/numerics.md).
-ACCURACIES = {"high": 0, "default": 4, "fast": 6}
 
 # Sizes that a symbolic dimension is taken to have where a kernel must be chosen without knowing it.
 ASSUMED_BATCH, ASSUMED_SIZE = 1, 224
@@ -53,11 +51,12 @@ BYTES_A_FMA = 3.0
 
 
 class Algorithm:
-    """One way to compute a convolution. `cost` estimates it in vector FMAs a group; None where it does not apply."""
+    """One way to compute a convolution. `cost` estimates it in vector FMAs; None where it does not apply, or is none of
+    the `forms` F(m,3) that accuracy allows."""
 
     layouts: ClassVar[tuple[str, str]] = (BLOCKED, BLOCKED)  # of x, and of add and y
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         raise NotImplementedError  # abstract
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -85,12 +84,13 @@ class Direct(Algorithm):
     TAP = 40.0      # to start on another tap of a block of input channels
     UNHIDDEN = 0.25  # the share of the weights' way from memory that arithmetic does not hide
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
         taps = 0 if shape.is_pointwise else shape.taps * ceil_div(shape.channels // shape.groups, lanes)
         arithmetic = self.products(shape, lanes, conv_direct.choose_tile(shape, lanes), self.TAP * taps)
-        return arithmetic + self.UNHIDDEN * w.nbytes / BYTES_A_FMA
+        w_bytes = 4 * shape.out_channels * (shape.channels // shape.groups) * shape.taps
+        return arithmetic + self.UNHIDDEN * w_bytes / BYTES_A_FMA
 
     def products(self, shape: ConvShape, lanes: int, tile: tuple[int, int], each: float) -> float:
         """FMAs of whole register tiles, and what `each` of them takes besides."""
@@ -122,7 +122,7 @@ class First(Direct):
 
     layouts = (PLAIN, BLOCKED)
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if not conv_first.supports(shape, lanes):
             return None
         return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes, conv_first.TILES), 50)
@@ -155,10 +155,8 @@ class Winograd(Algorithm):
     def __init__(self, m: int) -> None:
         self.m = m
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
-        if self.m > ACCURACIES[accuracy] or not conv_winograd.supports(shape) or shape.channels < lanes:
-            return None
-        if not conv_winograd.is_moderate(w):
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if self.m not in forms or shape.channels < lanes:
             return None
         return min(self._cost(shape, lanes, raw) for raw in (0, 1))
 
@@ -205,7 +203,7 @@ class Winograd(Algorithm):
 class Depthwise(Algorithm):
     """Depthwise, and narrow groups that divide a vector."""
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if shape.groups == 1 or not conv_depthwise.supports(shape, lanes):
             return None
         return float(shape.images * ceil_div(shape.channels, lanes) * shape.pixels * shape.taps
@@ -236,7 +234,7 @@ class Plain(Algorithm):
 
     layouts = (PLAIN, PLAIN)
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         return conv_plain.cost(shape, lanes)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -257,7 +255,7 @@ class Plain(Algorithm):
 class GroupedPointwise(Plain):
     """Groups of any width, 1x1: a matrix product each, on plain tensors."""
 
-    def cost(self, shape: ConvShape, lanes: int, accuracy: str, w: Array, residual: bool) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if shape.groups == 1 or not conv_grouped_1x1.supports(shape):
             return None
         vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
@@ -314,12 +312,13 @@ class ConvLowering(Lowering):
 
     def costs(self, op: Conv, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, float]:
         """What each algorithm that applies is estimated to cost, by its name in ALGORITHMS."""
-        x, w, r = inputs[0], inputs[1], inputs[3] if len(inputs) > 3 else None
+        x, w = inputs[0], inputs[1]
         assert x is not None and w is not None and w.value is not None
         shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
+        forms = allowed_forms(self.accuracy, w.value) if conv_winograd.supports(shape) else frozenset()
         costs = {}
         for name, one in ALGORITHMS.items():
-            cost = one.cost(shape, lanes, self.accuracy, w.value, r is not None)
+            cost = one.cost(shape, lanes, forms)
             if cost is not None:
                 costs[name] = cost + _reorders_cost(shape, lanes, x.layout != one.layouts[0], one.layouts[1] == PLAIN)
         return costs

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ....ops.conv import Conv
 from ....plan import REFERENCE, Plan
+from ..lower.accuracy import sum_bound, winograd_bound
 from ..lower.conv import ConvLowering
+from ..lowering import Tensor
 from .findings import Findings
 from .measure import Candidate, candidates_for, convolution
 from .tune import is_cold, native_convolutions
 
 __all__ = ["Alternative", "ConvChoice", "explain"]
-
-# Bounds on the error in units of u = 2^-24: of a sum in any order, relative to the sum of |x| |w|; of F(m,3), relative
-# to the largest |x| of a tile times the sum of |w|.
-SUM_BOUND, WINOGRAD_BOUNDS = 16, {2: 8, 4: 32, 6: 64}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def explain(plan: Plan, accuracy: str, findings: Findings) -> list[ConvChoice]:
         chosen = str(Candidate(name, step.params, 0.0))
         estimates = ConvLowering(accuracy).costs(op, inputs, plan.lanes)
         found.append(ConvChoice(
-            step.name, shapes, chosen, _bound(step.params), estimates[name] / 1e6, measured.get(chosen),
+            step.name, shapes, chosen, _bound(step.params, inputs[1]), estimates[name] / 1e6, measured.get(chosen),
             _alternatives(candidates, estimates, measured, name)))
     return found
 
@@ -87,6 +86,10 @@ def _name(kernel: str, params: Mapping[str, int | str]) -> str:
     return f"{kernel}/{params['m']}" if "m" in params else kernel
 
 
-def _bound(params: Mapping[str, int | str]) -> str:
+def _bound(params: Mapping[str, int | str], w: Tensor | None) -> str:
+    """The bound on the error, for these weights, with u = 2^-24 (docs/numerics.md)."""
     m = params.get("m")
-    return f"{WINOGRAD_BOUNDS[m]} u max|x| sum|w|" if isinstance(m, int) else f"{SUM_BOUND} u sum|x||w|"
+    assert w is not None and w.value is not None
+    if isinstance(m, int):
+        return f"{winograd_bound(m, w.value):.0f} u max|x| sum|w|"
+    return f"{sum_bound(math.prod(w.shape[1:])):.0f} u sum|x||w|"

@@ -1,0 +1,59 @@
+"""How exact convolutions and matrix products are, in units of u = 2^-24, and what each accuracy allows.
+
+Bounds are on rounding errors that are as good as random: they hold for all that was measured (docs/numerics.md),
+hostile numbers included, not for errors that all point one way, of which n terms may add up to n u.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ACCURACIES", "allowed_forms", "concentration", "sum_bound", "winograd_bound"]
+
+Array = np.ndarray[Any, Any]
+
+# What may be chosen besides direct sums: F(m,3) up to this m.
+ACCURACIES = {"high": 0, "default": 4, "fast": 6}
+
+# F(m,3): the error relative to max|x| of a tile times sum|w|, for weights whose concentration is 1; and up to which
+# concentration it is chosen.
+WINOGRAD = {2: (1.0, 40.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
+
+# The largest weight of an output channel where transforms neither overflow nor lose bits to underflow.
+MODERATE = 2.0**-80, 2.0**80
+
+
+def sum_bound(terms: int) -> float:
+    """Of a sum of products in any order, relative to sum|x||w|: 16, but where one term may outweigh many others."""
+    return min(max(16.0, 3.0 * math.sqrt(terms)), max(16.0, terms + 2.0))
+
+
+def winograd_bound(m: int, w: Array) -> float:
+    """Of F(m,3), relative to the largest |x| of a tile times the sum of the |w| of an output channel."""
+    return WINOGRAD[m][0] * float(concentration(w).max(initial=1.0))
+
+
+def concentration(w: Array) -> Array:
+    """The root mean square of an output channel's weights over the mean of |w|: 1 where all are equal, 1.25 where they
+    are normal, the root of their number where all but one are zero. Rounding errors of F(m,3) grow with it."""
+    rows = np.abs(w.reshape(len(w), -1), dtype=np.float64)
+    mean = rows.mean(1)
+    return np.divide(np.sqrt(np.square(rows).mean(1)), mean, out=np.ones(len(w)), where=mean > 0)
+
+
+def allowed_forms(accuracy: str, w: Array) -> frozenset[int]:
+    """The m of the F(m,3) by which a convolution with these weights may be computed."""
+    most = ACCURACIES[accuracy]
+    if most == 0 or not _is_moderate(w):
+        return frozenset()
+    concentrated = float(concentration(w).max(initial=1.0))
+    return frozenset(m for m, (_, limit) in WINOGRAD.items() if m <= most and concentrated <= limit)
+
+
+def _is_moderate(w: Array) -> bool:
+    """False where a weight is NaN or infinite, too."""
+    largest = np.abs(w.reshape(len(w), -1)).max(1, initial=0.0)
+    return bool(np.all((largest == 0.0) | ((MODERATE[0] <= largest) & (largest <= MODERATE[1]))))

@@ -1,0 +1,89 @@
+"""The bounds of docs/numerics.md on the error of each kind of kernel, element by element, u being 2^-24."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cnncc.ir import Op
+from cnncc.runtime.cpu.kernels import conv_winograd
+from cnncc.runtime.cpu.lower.accuracy import WINOGRAD, concentration, sum_bound
+from cnncc.runtime.cpu.lower.conv import conv_shape
+from cnncc.runtime.cpu.lowering import Choice
+
+Array = np.ndarray[Any, Any]
+
+UNIT = 2.0**-24
+SMALLEST = 2.0**-149  # what a product that underflows may lose
+
+
+def exact(op: Op, arrays: Sequence[Array | None]) -> Array:
+    """The result in double precision."""
+    return op.reference(*(None if a is None else a.astype(np.float64) for a in arrays))[0]
+
+
+def error_bound(op: Op, arrays: Sequence[Array | None], choice: Choice | None, wanted: Array) -> Array | float:
+    """How far an element may be from the exact one, `wanted`."""
+    if "Max" in op.op_type:
+        return 0.0
+    linear = _linear(op)
+    sizes = [None if a is None else np.abs(a) for a in arrays]
+    if choice is not None and choice.kernel == "conv_winograd":
+        bound = _winograd(op, sizes, int(choice.params["m"]))
+    else:
+        bound = sum_bound(_terms(op, sizes)) * UNIT * exact(linear, sizes)
+    bound = bound + SMALLEST * _terms(op, sizes) * 64
+    activation = getattr(op, "activation", None)
+    if activation is None or activation.kind in ("relu", "clip"):
+        return bound
+    return 1.5 * bound + 8 * UNIT * np.abs(wanted)  # the steepest slope of hard_swish, and its own roundings
+
+
+def _linear(op: Op) -> Op:
+    """The operator without activation, its factors positive."""
+    positive: dict[str, Any] = {name: abs(getattr(op, name)) for name in ("alpha", "beta") if hasattr(op, name)}
+    if hasattr(op, "activation"):
+        positive["activation"] = None
+    return dataclasses.replace(op, **positive)
+
+
+def _terms(op: Op, sizes: Sequence[Array | None]) -> int:
+    """How many products, or numbers, an output element is the sum of, at most."""
+    x, w = (*sizes, None)[:2]
+    assert x is not None
+    if op.op_type in ("Conv", "ConvTranspose"):
+        assert w is not None
+        return w[0].size if op.op_type == "Conv" else w.size // w.shape[1]
+    if op.op_type in ("Gemm", "MatMul"):
+        return x.shape[0 if getattr(op, "transA", False) else -1]
+    return math.prod(getattr(op, "kernel_shape", x.shape[2:]))
+
+
+def _winograd(op: Op, sizes: Sequence[Array | None], m: int) -> Array:
+    x, w, b, r = (*sizes, None, None)[:4]
+    assert x is not None and w is not None
+    rest = (1, -1, *(1,) * (x.ndim - 2))
+    weights = (concentration(w) * w.astype(np.float64).reshape(len(w), -1).sum(1)).reshape(rest)
+    bound = WINOGRAD[m][0] * UNIT * largest_of_tiles(x, op, w.shape, m) * weights
+    for added in (None if b is None else b.reshape(rest), r):
+        if added is not None:
+            bound = bound + 2 * UNIT * added.astype(np.float64)
+    return bound
+
+
+def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
+    """[N, 1, *out]: the largest |x| in the input tile from which Winograd's algorithm makes each output pixel."""
+    shape = conv_shape(op, x.shape, w)  # type: ignore[arg-type]
+    tile = conv_winograd.output_tile(shape, m)
+    reach = [conv_winograd.input_length(t) for t in tile]
+    need = [(math.ceil(o / t) - 1) * t + r for o, t, r in zip(shape.out_size[1:], tile, reach, strict=True)]
+    plane = np.abs(x).max(1).reshape(len(x), *shape.size[1:])
+    padded = np.zeros((len(x), *(max(k, p + s) for k, p, s in zip(need, shape.pad[1:], plane.shape[1:], strict=True))))
+    padded[:, shape.pad[1]:, shape.pad[2]:][:, :plane.shape[1], :plane.shape[2]] = plane
+    tiles: Any = np.lib.stride_tricks.sliding_window_view(padded, reach, (1, 2))[:, ::tile[0], ::tile[1]].max((3, 4))
+    spread = tiles.repeat(tile[0], 1).repeat(tile[1], 2)[:, :shape.out_size[1], :shape.out_size[2]]
+    return np.asarray(spread).reshape(len(x), 1, *shape.out_size[5 - len(w):])
