@@ -25,6 +25,7 @@ from .recognize_normalization import recognize_normalization
 from .resolve_auto_pad import resolve_auto_pad
 from .simplify_bodies import simplify_bodies
 from .simplify_reshapes import simplify_reshapes
+from .sink_transposes import sink_transposes
 from .widen_float16 import widen_float16
 
 __all__ = ["PASSES", "PIPELINES"]
@@ -52,6 +53,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     resolve_auto_pad,
     simplify_bodies,
     simplify_reshapes,
+    sink_transposes,
     widen_float16,
 )}
 
@@ -64,8 +66,8 @@ _SETTLE: Pipeline = (
     eliminate_dead_nodes,
 )
 
-# Clean-ups: the same computation, written in the shortest way.
-_CLEAN: Pipeline = (
+# Before clean-ups: what later passes take for granted.
+_PREPARE: Pipeline = (
     inline_bodies,
     simplify_bodies,
     widen_float16,
@@ -73,6 +75,10 @@ _CLEAN: Pipeline = (
     fold_constants,
     resolve_auto_pad,
     project_recurrent_inputs,
+)
+
+# Clean-ups: the same computation, written in the shortest way.
+_CLEAN: Pipeline = (
     (
         inline_bodies,
         simplify_bodies,
@@ -85,6 +91,11 @@ _CLEAN: Pipeline = (
 
 # Fusions: several operators in one. Weights first, then what a Conv does to its sum in order: residual, activation.
 _FUSE: Pipeline = (
+    (
+        sink_transposes,
+        simplify_reshapes,
+        eliminate_identities,
+    ),
     recognize_normalization,
     fuse_attention,
     simplify_reshapes,
@@ -105,9 +116,9 @@ _FUSE: Pipeline = (
     eliminate_dead_nodes,
 )
 
-# What -O0, -O1 and -O2 run.
+# What -O0, -O1 and -O2 run. Transposes sink for the first time while those of axes of size 1 are not Reshapes yet.
 PIPELINES: dict[int, Pipeline] = {
     0: _SETTLE,
-    1: _CLEAN,
-    2: (*_CLEAN, *_FUSE),
+    1: (*_PREPARE, *_CLEAN),
+    2: (*_PREPARE, sink_transposes, *_CLEAN, *_FUSE),
 }
