@@ -6,6 +6,7 @@ from .canonicalize import canonicalize
 from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .eliminate_identities import eliminate_identities
+from .expand_quantized import expand_quantized
 from .flush_subnormal_weights import flush_subnormal_weights
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
@@ -14,11 +15,14 @@ from .fold_scale import fold_scale
 from .fold_shape_arithmetic import fold_shape_arithmetic
 from .fuse_activation import fuse_activation
 from .fuse_attention import fuse_attention
+from .fuse_integer_scale import fuse_integer_scale
 from .fuse_pad import fuse_pad
+from .fuse_quantized import fuse_quantized
 from .fuse_residual import fuse_residual
 from .inline_bodies import inline_bodies
 from .join_attention_heads import join_attention_heads
 from .manager import Pass, Pipeline
+from .move_dequantize import move_dequantize
 from .project_recurrent_inputs import project_recurrent_inputs
 from .recognize_activations import recognize_activations
 from .recognize_normalization import recognize_normalization
@@ -35,6 +39,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     eliminate_common_subexpressions,
     eliminate_dead_nodes,
     eliminate_identities,
+    expand_quantized,
     flush_subnormal_weights,
     fold_batch_norm,
     fold_constants,
@@ -43,10 +48,13 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     fold_shape_arithmetic,
     fuse_activation,
     fuse_attention,
+    fuse_integer_scale,
     fuse_pad,
+    fuse_quantized,
     fuse_residual,
     inline_bodies,
     join_attention_heads,
+    move_dequantize,
     project_recurrent_inputs,
     recognize_activations,
     recognize_normalization,
@@ -64,6 +72,15 @@ _SETTLE: Pipeline = (
     fold_shape_arithmetic,
     fold_constants,
     eliminate_dead_nodes,
+)
+
+# Quantised graphs on integers, while DequantizeLinears of weights are still there to tell.
+_QUANTIZE: Pipeline = (
+    fold_shape_arithmetic,
+    (
+        move_dequantize,
+        fuse_quantized,
+    ),
 )
 
 # Before clean-ups: what later passes take for granted.
@@ -110,8 +127,10 @@ _FUSE: Pipeline = (
         fold_linear,
     ),
     flush_subnormal_weights,
+    fuse_integer_scale,
     fuse_residual,
     fuse_activation,
+    expand_quantized,
     eliminate_common_subexpressions,
     eliminate_dead_nodes,
 )
@@ -120,5 +139,5 @@ _FUSE: Pipeline = (
 PIPELINES: dict[int, Pipeline] = {
     0: _SETTLE,
     1: (*_PREPARE, *_CLEAN),
-    2: (*_PREPARE, sink_transposes, *_CLEAN, *_FUSE),
+    2: (*_QUANTIZE, *_PREPARE, sink_transposes, *_CLEAN, *_FUSE),
 }

@@ -187,7 +187,8 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
         source = inputs[0]
         if source is None or step.op.op_type != "Identity" or source.constant:
             raise PlanInvalid(f"the reorder step '{step.name}' must have one computed input")
-        launch = launch_reorder(source.shape, source.layout, outputs[0].layout, plan.lanes)
+        launch = launch_reorder(source.shape, source.layout, outputs[0].layout, plan.lanes,
+                                source.type.dtype.itemsize)
         return BoundStep(step, launch, choice, ("x",), ("y",))
     lowering = LOWERINGS.get(step.op.op_type)
     if lowering is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnncc.runtime.cpu import emit, vmath
-from cnncc.runtime.cpu.elements import SIZES, is_float
+from cnncc.runtime.cpu.elements import SIZES, is_float, limits
 from cnncc.runtime.cpu.epilogue import ACTIVATIONS, build_activation
 
 __all__ = ["FORMULAS", "Code"]
@@ -241,6 +241,47 @@ def _celu(c: Code, x: Any) -> Any:
     return c.b.select(c.compare("<", x, zero), c.b.select(c.compare("<", scaled, zero), curve, scaled), x)
 
 
+def _real(c: Code, x: Any, dtype: str) -> Any:
+    return emit.convert(c.b, x, dtype, "f32", c.lanes)
+
+
+def _quantized(c: Code, x: Any, zero: Any) -> Any:
+    """saturate(round(x) + zero) in the result's type; the zero point of it is a float32. A NaN gives the zero point."""
+    low, high = (c.b.fsub(emit.number("f32", c.lanes, end), zero) for end in limits(c.result))
+    x = c.b.select(c.b.fcmp_ordered("<", x, low), low, x)
+    x = c.b.select(c.b.fcmp_ordered(">", x, high), high, x)
+    whole = emit.convert(c.b, emit.call(c.b, "roundeven", x), "f32", "i32", c.lanes)
+    whole = c.b.add(whole, emit.convert(c.b, zero, "f32", "i32", c.lanes))
+    return emit.convert(c.b, whole, "i32", c.result, c.lanes)
+
+
+def _quantize(c: Code, x: Any, scale: Any, zero: Any = None) -> Any:
+    at = emit.number("f32", c.lanes, 0) if zero is None else _real(c, zero, c.types[2])
+    return _quantized(c, c.b.fdiv(x, scale), at)
+
+
+def _dequantize(c: Code, x: Any, scale: Any, zero: Any = None) -> Any:
+    return _dequantized(c, x, c.types[0], scale, zero)
+
+
+def _dequantized(c: Code, x: Any, dtype: str, scale: Any, zero: Any) -> Any:
+    whole = emit.convert(c.b, x, dtype, "i32", c.lanes)
+    if zero is not None:
+        whole = c.b.sub(whole, emit.convert(c.b, zero, dtype, "i32", c.lanes))
+    return c.b.fmul(_real(c, whole, "i32"), scale)
+
+
+def _quantized_pair(method: str) -> Callable[..., Any]:
+    """Of two quantised operands, each with scale and zero point; then those of the result."""
+
+    def formula(c: Code, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, scale: Any,
+                zero: Any) -> Any:
+        left, right = _dequantized(c, a, c.types[0], a_scale, a_zero), _dequantized(c, b, c.types[3], b_scale, b_zero)
+        return _quantized(c, c.b.fdiv(getattr(c.b, method)(left, right), scale), _real(c, zero, c.types[7]))
+
+    return formula
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "abs": _absolute,
     "above": _above,
@@ -255,6 +296,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "copy": lambda c, x: x,
     "cos": lambda c, x: c.call("cos", x),
     "cube": lambda c, x: _multiply(c, _square(c, x), x),
+    "dequantize": _dequantize,
+    "dequantize_from_zero": _dequantize,
     "div": _divide,
     "equal": _compared("=="),
     "erf": _math("erf"),
@@ -280,6 +323,10 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "or": lambda c, x, y: c.b.or_(x, y),
     "pow": _power,
     "prelu": _prelu,
+    "quantize": _quantize,
+    "quantize_from_zero": _quantize,
+    "quantized_add": _quantized_pair("fadd"),
+    "quantized_mul": _quantized_pair("fmul"),
     "reciprocal": lambda c, x: c.b.fdiv(c.number(1), x),
     "relu": _relu,
     "remainder": _remainder,

@@ -35,6 +35,14 @@ def host_lanes() -> int:
     return target().lanes
 
 
+def has_features(*names: str) -> bool:
+    """Whether kernels may use the instruction sets of these names of LLVM's; of an x86-64 CPU."""
+    given = target()
+    implied = {8: {"avx2"}, 16: {"avx2"}}.get(given.lanes, set())
+    return given.triple.startswith("x86_64") and set(names) <= implied | {
+        f[1:] for f in given.features.split(",") if f.startswith("+")}
+
+
 def get_kernel(name: str, params: Params) -> int:
     """The address of a kernel, compiled or loaded on first use. Thread-safe; the code lives as long as the process."""
     key = (name, params)

@@ -21,10 +21,12 @@ def run(launch: Launch, operands: dict[str, np.ndarray], threads: int = 1) -> No
 
 
 def to_blocked(x: np.ndarray, lanes: int, surplus: float = np.nan) -> np.ndarray:
-    """[N, C, *spatial] as [N, C/c, *spatial, c]; surplus lanes hold ``surplus``, which must never matter."""
+    """[N, C, *spatial] as [N, C/c, *spatial, c]; surplus lanes hold ``surplus`` (in integers, 90), which must never
+    matter."""
     n, c, *spatial = x.shape
     blocks = ceil_div(c, lanes)
-    padded = np.full((n, blocks * lanes, *spatial), surplus, np.float32)
+    real = x.dtype.kind == "f"
+    padded = np.full((n, blocks * lanes, *spatial), surplus if real else 90, np.float32 if real else x.dtype)
     padded[:, :c] = x
     return np.ascontiguousarray(np.moveaxis(padded.reshape(n, blocks, lanes, *spatial), 2, -1))
 

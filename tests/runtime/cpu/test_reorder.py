@@ -28,6 +28,19 @@ def test_both_ways(shape: tuple[int, ...], lanes: int, threads: int) -> None:
     assert back["y"].data.tobytes() == x.tobytes()
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("lanes", "threads"), [(16, 2), (8, 1), (4, 1)])
+def test_bytes(shape: tuple[int, ...], lanes: int, threads: int) -> None:
+    x = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    blocked = to_blocked(x, lanes)
+    there = {"x": Guarded(x), "y": Guarded(np.zeros_like(blocked))}
+    run_guarded(launch_reorder(shape, "plain", "blocked", lanes, 1), there, threads)
+    assert np.array_equal(from_blocked(there["y"].data.reshape(blocked.shape), shape[1]), x)
+    back = {"x": Guarded(blocked), "y": Guarded(np.zeros_like(x))}
+    run_guarded(launch_reorder(shape, "blocked", "plain", lanes, 1), back, threads)
+    assert back["y"].data.tobytes() == x.tobytes()
+
+
 def test_refuses_equal_layouts() -> None:
     with pytest.raises(ValueError, match="no reordering"):
         launch_reorder((1, 3, 4, 4), "plain", "plain", 16)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..kernel import Launch
 from ..kernels import elementwise
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
 from .activation import epilogue
-from .layouts import can_block, expect_layouts
+from .layouts import BLOCKABLE, can_block, expect_layouts
 
 __all__ = ["LOWERINGS", "Formula"]
 
@@ -44,7 +44,7 @@ Rule = Callable[[Any, Inputs], Formula | Refusal]
 class ElementwiseLowering(Lowering):
     """`rule` gives the formula for an operator and its inputs, or why there is none."""
 
-    overwritable = None
+    overwritable: ClassVar[tuple[int, ...] | None] = None
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -115,7 +115,7 @@ def _assumed(type_: TensorType) -> tuple[int, ...]:
 def _blocked_layouts(read: Sequence[Tensor], y: TensorType) -> list[str] | None:
     """The layouts of the operands for a blocked output; None if it cannot be so, or need not because none of the
     operands as large as it is."""
-    if not can_block(y) or any(t.type.dtype is not DType.F32 for t in read):
+    if not can_block(y) or any(t.type.dtype not in BLOCKABLE for t in read):
         return None
     layouts = []
     for t in read:

@@ -8,12 +8,15 @@ from ....errors import PlanInvalid
 from ....ir import DType, Op, TensorType
 from ..lowering import BLOCKED, PLAIN, Tensor
 
-__all__ = ["can_block", "expect_layouts", "lift", "preferred_layout"]
+__all__ = ["BLOCKABLE", "can_block", "expect_layouts", "lift", "preferred_layout"]
+
+
+BLOCKABLE = (DType.F32, DType.I32, DType.I8, DType.U8)
 
 
 def can_block(type_: TensorType) -> bool:
-    """Whether a tensor may be stored blocked: f32 [N, C, spatial...]."""
-    return type_.dtype is DType.F32 and type_.rank >= 3
+    """Whether a tensor may be stored blocked: [N, C, spatial...] of f32, or of what integer kernels read and write."""
+    return type_.dtype in BLOCKABLE and type_.rank >= 3
 
 
 def preferred_layout(x: Tensor, lanes: int) -> str:

@@ -88,7 +88,7 @@ class _Reduce(Lowering):
 
 
 def _only_pixels(x: Tensor, axes: Sequence[int]) -> bool:
-    return can_block(x.type) and sorted(axes) == list(range(2, x.type.rank))
+    return x.type.dtype is DType.F32 and can_block(x.type) and sorted(axes) == list(range(2, x.type.rank))
 
 
 class _LogSumExp(Lowering):
@@ -159,7 +159,7 @@ class _Lrn(Lowering):
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
         x = _first(inputs)
-        if not can_block(x.type):
+        if x.type.dtype is not DType.F32 or not can_block(x.type):
             return Refusal("it is native for f32 with spatial axes only")
         if not lrn.supports(op.size, lanes):
             return Refusal(f"with vectors of {lanes} at most {2 * lanes + 1} channels are native, not {op.size}")

@@ -25,6 +25,9 @@ _MODULES = {
             "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
+    "integer": "ConvInteger QLinearConv MatMulInteger QLinearMatMul MatMulIntegerToFloat QGemm",
+    "quantize": "DequantizeLinear QLinearActivation QLinearAdd QLinearLeakyRelu QLinearMul QLinearSigmoid "
+                "QuantizeLinear",
     "recurrent": "RNN GRU LSTM",
     "resize": "Resize",
 }
