@@ -41,9 +41,9 @@ class ConvBase(Op):
     def windows(self, x: tuple[DimLike, ...], w: tuple[DimLike, ...]) -> Windows:
         """The geometry for inputs of these shapes, defaults filled in. Raises OpError where they do not fit."""
         rank = len(x) - 2
-        given = f"X {shape_text(x)} and W {shape_text(w)}"
         if rank < 1 or len(w) != rank + 2:
-            raise OpError(f"{self.op_type}: X must be [N, C, *spatial] and W of the same rank, but there are {given}")
+            raise OpError(f"{self.op_type}: X must be [N, C, *spatial] and W of the same rank, but there are "
+                          f"X {shape_text(x)} and W {shape_text(w)}")
         kernel = tuple(d for d in w[2:] if isinstance(d, int))
         if len(kernel) != rank or not isinstance(w[0], int) or not isinstance(w[1], int):
             raise OpError(f"{self.op_type}: the shape of W must be fixed, not {shape_text(w)}")
@@ -51,8 +51,9 @@ class ConvBase(Op):
             raise OpError(f"{self.op_type}: kernel_shape {shape_text(self.kernel_shape)} is not that of W "
                           f"{shape_text(w)}")
         if x[1] != w[1] * self.group or w[0] % self.group:
-            raise OpError(f"{self.op_type}: {given} do not fit with group {self.group}: X must have "
-                          f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
+            raise OpError(f"{self.op_type}: X {shape_text(x)} and W {shape_text(w)} do not fit with group {self.group}: "
+                          f"X must have {w[1] * self.group} channels, and W's first axis must be divisible by "
+                          f"{self.group}")
         return place_windows(self.op_type, x[2:], kernel, strides=self.strides, dilations=self.dilations,
                              pads=self.pads, auto_pad=self.auto_pad)
 
