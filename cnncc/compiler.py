@@ -22,7 +22,8 @@ __all__ = ["LEVELS", "compile", "optimise"]
 LEVELS = (0, 1, 2)
 TUNING_ROUNDS = 3
 Event = Callable[[str, int, int], None]
-Shapes = Mapping[str, "int | Sequence[int | str | Dim]"]
+Shapes = Mapping[str, "int | range | Sequence[int | str | Dim]"]
+ASSUMED_SIZES = (64, 32, 8, 1)  # of symbolic dimensions, the first that fits, to find the kernels that a plan needs
 
 
 def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
@@ -34,7 +35,8 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     Args:
         model: the path of an ONNX file, its bytes, an onnx.ModelProto, or a Graph (which is changed in place).
         level: 0 leaves the graph as it is, 1 cleans it up, 2 folds and fuses.
-        shapes: sizes for symbolic dimensions (`{"N": 1}`) or whole shapes of inputs (`{"image": [1, 3, 224, 224]}`).
+        shapes: sizes for symbolic dimensions (`{"N": 1}`), limits for them that are checked when sizes come
+            (`{"N": range(1, 9)}`), or whole shapes of inputs (`{"image": [1, 3, "H", "W"]}`).
         constants: contents for inputs that never change, by name; they stop being inputs. An input that is a shape
             must be given here.
         accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's F(2,3) and F(4,3);
@@ -42,7 +44,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         lanes: floats of a vector to lay memory out for; by default this machine's.
         dump_ir: a folder for the IR text after each pass that changed it.
         allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.
-        warm: compile the kernels that the plan needs into the kernel cache, if all sizes are fixed.
+        warm: compile the kernels that the plan needs into the kernel cache, so that no size makes a run wait for one.
         tune: measure the kernels that each convolution could have, a minute at most, and take the fastest. What is
             found is kept beside the kernel cache, and not measured again.
         threads: that `tune` measures with; by default as many as a session uses.
@@ -61,7 +63,9 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
 
     tell = on_event or (lambda stage, done, total: None)
     tell("reading the model", 0, 1)
-    graph = _load(model, shapes or {}, constants or {})
+    shapes = shapes or {}
+    graph = _load(model, {n: s for n, s in shapes.items() if not isinstance(s, range)}, constants or {})
+    ranges = _ranges(graph, {n: s for n, s in shapes.items() if isinstance(s, range)})
     optimise(graph, level, dump_ir=dump_ir, on_event=tell)
     tell("choosing kernels", 0, 1)
     if accuracy not in ACCURACIES:
@@ -74,15 +78,47 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     plan = lowered(ConvLowering(accuracy))
     if tune:
         plan = _tuned(plan, lowered, accuracy, threads, tell)
+    plan = dataclasses.replace(plan, ranges=ranges)
     if plan.is_static:
         tell("planning memory", 0, 1)
-        binding = bind(plan, {})
-        plan = dataclasses.replace(plan, arena=binding.storage.arena)
-        if warm:
-            from .runtime.cpu.execution import warm_kernels
-
-            warm_kernels(binding, tell)
+        plan = dataclasses.replace(plan, arena=bind(plan, {}).storage.arena)
+    if warm:
+        for piece in plan.walk():
+            _warm(piece, tell)
     return plan
+
+
+def _ranges(graph: Graph, given: Mapping[str, range]) -> dict[str, tuple[int, int]]:
+    """Least and greatest sizes of the graph's symbolic dimensions."""
+    for name, sizes in given.items():
+        _check_symbol(graph, name)
+        if not sizes or sizes.step != 1 or sizes.start < 0:
+            raise InputError(f"the dimension {name} cannot be limited to {sizes}: give a least and a greatest size")
+    return {name: (sizes[0], sizes[-1]) for name, sizes in given.items()}
+
+
+def _check_symbol(graph: Graph, name: str) -> None:
+    if name not in graph.symbols:
+        raise InputError(f"the network has no symbolic dimension '{name}'; it has {', '.join(graph.symbols) or 'none'}")
+
+
+def _warm(plan: Plan, tell: Event) -> None:
+    """Compiles the kernels of a plan; of one with symbolic sizes, for sizes that it may have: kernels do not depend on
+    them. Where none of ASSUMED_SIZES fits, kernels are compiled when they are first needed."""
+    from .errors import CnnccError
+    from .runtime.cpu.execution import warm_kernels
+    from .runtime.cpu.regions import assumed_regions
+
+    for size in ASSUMED_SIZES:
+        sizes = {s: min(max(size, plan.ranges.get(s, (0, size))[0]), plan.ranges.get(s, (0, size))[1])
+                 for s in plan.symbols}
+        try:
+            bindings = [region.binding for region in assumed_regions(plan, sizes, size)]
+        except CnnccError:
+            continue
+        for binding in bindings:
+            warm_kernels(binding, tell)
+        return
 
 
 def _tuned(plan: Plan, lowered: Callable[[ConvLowering], Plan], accuracy: str, threads: int | None,
@@ -141,9 +177,7 @@ def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes, c
 
         graph = load_graph(model, shapes=inputs, constants=constants)
     for name, size in sizes.items():
-        if name not in graph.symbols:
-            known = ", ".join(graph.symbols) or "none"
-            raise InputError(f"the network has no symbolic dimension '{name}'; it has {known}")
+        _check_symbol(graph, name)
         if size < 0:
             raise InputError(f"the dimension {name} cannot be {size}")
     if sizes:

@@ -86,6 +86,7 @@ class Plan:
         weights: contents of constant buffers, in the model's own layout.
         arena: the memory plan, if all shapes are fixed; otherwise None, and it is made when they are bound.
         producer: what wrote the plan; information only.
+        ranges: the least and the greatest size that a symbolic dimension of the inputs may have, where that is limited.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Plan:
     weights: Mapping[int, Array]
     arena: Arena | None = None
     producer: str = ""
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -168,6 +170,9 @@ def check_plan(plan: Plan, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise PlanInvalid(f"bodies of the plan are nested deeper than {MAX_DEPTH} levels")
     _check_numbers(plan)
+    for name, (low, high) in plan.ranges.items():
+        if name not in plan.symbols or not 0 <= low <= high:
+            raise PlanInvalid(f"the plan limits the dimension {name} to {low}..{high}, which no input can have")
     for step in plan.steps:
         if (step.kernel == BODY) != bool(step.op.bodies):
             raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")

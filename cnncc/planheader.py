@@ -67,6 +67,7 @@ def _plan_fields(plan: Plan, weights: Iterator[tuple[Weight, ...]]) -> dict[str,
         "weights": [{"buffer": w.buffer, "dtype": w.dtype.value, "shape": w.shape, "offset": w.offset,
                      "length": w.length} for w in own],
         "arena": arena,
+        "ranges": [[name, *limits] for name, limits in plan.ranges.items()],
     }
 
 
@@ -88,7 +89,7 @@ def _plan(value: Any, where: str, found: list[tuple[Weight, ...]], depth: int) -
     if depth > MAX_DEPTH:
         _fail(f"bodies are nested deeper than {MAX_DEPTH} levels")
     top = _object(value, where, ("name", "target", "lanes", "producer", "buffers", "steps", "inputs", "outputs",
-                                 "weights", "arena"))
+                                 "weights", "arena", "ranges"))
     at = "" if depth == 0 else f"{where}."
     buffers = _items(top["buffers"], f"{at}buffers", _buffer)
     weights = _items(top["weights"], f"{at}weights", _weight)
@@ -104,6 +105,7 @@ def _plan(value: Any, where: str, found: list[tuple[Weight, ...]], depth: int) -
         weights={},
         arena=None if top["arena"] is None else _arena(top["arena"], f"{at}arena"),
         producer=_text(top["producer"], f"{at}producer"),
+        ranges=dict(_items(top["ranges"], f"{at}ranges", _range)),
     )
     if plan.target not in TARGETS:
         _fail(f"target must be one of {', '.join(TARGETS)}, not {_show(plan.target)}")
@@ -238,6 +240,11 @@ def _arena(value: Any, where: str) -> Arena:
     if any(offset > size for offset in offsets.values()):
         _fail(f"{where}.offsets places a buffer outside the arena of {size} bytes")
     return Arena(size, _integer(fields["lower_bound"], f"{where}.lower_bound", 0, size), offsets)
+
+
+def _range(value: Any, where: str) -> tuple[str, tuple[int, int]]:
+    name, low, high = _list(value, where, 3)
+    return _text(name, f"{where}[0]"), (_integer(low, f"{where}[1]"), _integer(high, f"{where}[2]"))
 
 
 def _object(value: Any, where: str, keys: tuple[str, ...]) -> dict[str, Any]:

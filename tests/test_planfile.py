@@ -228,6 +228,8 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (put("steps", {}), r"steps must be a list, not \{\}"),
     (put("steps", 0, []), r"steps\[0\] must be an object"),
     (put("arena", []), "arena must be an object"),
+    (put("ranges", [["N", 1]]), r"ranges\[0\] must be a list of 3"),
+    (put("ranges", [["N", 1, 8]]), r"limits the dimension N to 1\.\.8"),
     (put("arena", "offsets", {}), r"arena\.offsets must be a list"),
     (put("inputs", 0, ["x"]), r"inputs\[0\] must be a list of 2"),
     (put("inputs", 0, ["x", None]), r"inputs\[0\]\[1\] must be an integer"),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
 
 from cnncc import InferenceSession, compile
-from cnncc.errors import CnnccError, InputError
+from cnncc.errors import CnnccError, InputError, PlanInvalid
 from cnncc.ir import Graph, evaluate, parse_graph
 from cnncc.ops import OPS
 from cnncc.plan import REFERENCE
+from cnncc.planfile import parse_plan, plan_bytes
+from cnncc.runtime.cpu.binding import bind
 
 TEXT = """graph @net(%image: f32[N,3,H,W], %bias: f32[1,8,1,1]) {
   %w = const @w : f32[8,3,3,3]
@@ -178,6 +181,33 @@ def test_sizes_that_vary_keep_a_bounded_number_of_memory_plans(session):
     shapes = [key[0] for key in session._runner.pools]
     assert len(shapes) == MAX_BINDINGS
     assert shapes[0][-2] == 3, "what is used often stays"
+
+
+def test_sizes_that_are_limited():
+    plan = parse_plan(plan_bytes(compile(graph(), shapes={"N": range(1, 3)}, warm=False)))
+    limited = InferenceSession(plan, threads=1)
+    assert limited.run(None, feeds(n=2))[0].shape[0] == 2
+    with pytest.raises(InputError, match="the dimension N is 3, but the plan was compiled for sizes from 1 to 2"):
+        limited.run(None, feeds(n=3))
+    with pytest.raises(InputError, match="the network has no symbolic dimension 'M'"):
+        compile(graph(), shapes={"M": range(1, 3)})
+    with pytest.raises(InputError, match="cannot be limited to range"):
+        compile(graph(), shapes={"N": range(3, 3)})
+    with pytest.raises(PlanInvalid, match=r"limits the dimension K to 1\.\.2"):
+        plan_bytes(dataclasses.replace(plan, ranges={"K": (1, 2)}))
+
+
+def test_compiling_gets_kernels_for_all_sizes(monkeypatch):
+    """A plan with symbolic sizes has its kernels compiled before any size is known."""
+    from cnncc.runtime.cpu import execution
+
+    seen = set()
+    monkeypatch.setattr(execution, "warm_kernels", lambda binding, tell: seen.update(
+        b.launch.key for b in binding.steps if b.launch is not None))
+    plan = compile(graph())
+    for h, w in ((3, 3), (9, 12), (31, 17)):
+        found = bind(plan, {"N": 2, "H": h, "W": w})
+        assert {b.launch.key for b in found.steps if b.launch is not None} <= seen
 
 
 def test_outputs_that_are_inputs_constants_or_given_twice():

@@ -63,6 +63,8 @@ def compile_(
 
         cnncc compile detector.onnx --shape N=1 --shape H=480 --shape W=640
 
+        cnncc compile unet.onnx --shape image=1x3x?x? --shape image_d2=32..1024
+
         cnncc compile resnet50.onnx -O0 --dump-ir passes/
 
         cnncc compile resnet50.onnx --shape N=1 --tune --explain
@@ -81,9 +83,9 @@ def compile_(
     sizes, fixed = parse_shapes(shapes), read_constants(constants)
     options = network_options(model, weights, seed, network, settings)
     if is_language(model):
-        source = load_graph(model, shapes={n: s for n, s in sizes.items() if not isinstance(s, int)},
+        source = load_graph(model, shapes={n: s for n, s in sizes.items() if not isinstance(s, (int, range))},
                             constants=fixed, **options)
-        sizes, fixed = {n: s for n, s in sizes.items() if isinstance(s, int)}, {}
+        sizes, fixed = {n: s for n, s in sizes.items() if isinstance(s, (int, range))}, {}
     with Reporter(quiet) as reporter:
         plan = compile(source, level=level, shapes=sizes, constants=fixed, accuracy=accuracy.value, dump_ir=dump_ir,
                        allow_fallback=not no_fallback, tune=tune, threads=threads, on_event=reporter.event)

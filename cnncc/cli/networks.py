@@ -46,6 +46,8 @@ def open_network(path: Path, weights: Path | None = None, seed: int | None = 0, 
     """The graph of the file; `seed` None leaves out the weights of a .cnn network that has no file of them."""
     from ..frontends import load_graph
 
+    if any(isinstance(s, range) for s in (shapes or {}).values()):
+        raise InputError("limits of sizes (--shape N=1..8) are for `cnncc compile`: give one size here")
     whole = {n: s for n, s in (shapes or {}).items() if not isinstance(s, int)}
     graph = load_graph(path, shapes=whole, **network_options(path, weights, seed, network, settings))
     return bind_sizes(graph, {n: s for n, s in (shapes or {}).items() if isinstance(s, int)})

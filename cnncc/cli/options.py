@@ -15,6 +15,7 @@ Threads = Annotated[int | None, typer.Option(
 Inputs = Annotated[list[str] | None, typer.Option(
     "--input", "-i", metavar="[NAME=]FILE", help="A .npy or .npz file or a picture; repeat it for several inputs.")]
 Shapes = Annotated[list[str] | None, typer.Option(
-    "--shape", metavar="NAME=SIZE", help="The size of a symbolic dimension, or the shape of an input; repeat it.")]
+    "--shape", metavar="NAME=SIZE", help="The size of a symbolic dimension (N=1; to compile, also limits, N=1..8), or "
+                                         "the shape of an input (image=1x3x?x?); repeat it.")]
 Constants = Annotated[list[str] | None, typer.Option(
     "--constant", metavar="NAME=VALUE", help="An input that never changes: numbers (2,3) or an .npy file; repeat it.")]

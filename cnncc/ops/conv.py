@@ -51,9 +51,9 @@ class ConvBase(Op):
             raise OpError(f"{self.op_type}: kernel_shape {shape_text(self.kernel_shape)} is not that of W "
                           f"{shape_text(w)}")
         if x[1] != w[1] * self.group or w[0] % self.group:
-            raise OpError(f"{self.op_type}: X {shape_text(x)} and W {shape_text(w)} do not fit with group {self.group}: "
-                          f"X must have {w[1] * self.group} channels, and W's first axis must be divisible by "
-                          f"{self.group}")
+            given = f"X {shape_text(x)} and W {shape_text(w)}"
+            raise OpError(f"{self.op_type}: {given} do not fit with group {self.group}: X must have "
+                          f"{w[1] * self.group} channels, and W's first axis must be divisible by {self.group}")
         return place_windows(self.op_type, x[2:], kernel, strides=self.strides, dilations=self.dilations,
                              pads=self.pads, auto_pad=self.auto_pad)
 

@@ -63,6 +63,8 @@ def test_constants(tmp_path: Path) -> None:
 def test_shapes() -> None:
     assert parse_shapes(["N=1", "image=N,3,224,224"]) == {"N": 1, "image": ("N", 3, 224, 224)}
     assert parse_shapes(["gpu_0/data=1,3"]) == {"gpu_0/data": (1, 3)}
+    assert parse_shapes(["in/0=1x3x?x?", "N=1..8"]) == {"in/0": (1, 3, "in_0_d2", "in_0_d3"), "N": range(1, 9)}
+    assert parse_shapes(["x=xs,?"]) == {"x": ("xs", "x_d1")}
     assert parse_sizes(None) == {}
     for wrong in ("N", "=1", "N=", "N=-1", "N=1,,2", "N=1.5"):
         with pytest.raises(InputError, match="is not a shape"):

@@ -9,7 +9,7 @@ region. Or the step runs on its reference, and the next region begins after it, 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from ...plan import BODY, REFERENCE, Plan, Port, Step
 from .binding import Binding, Facts, bind_steps, first_facts, infer_steps
 from .lowering import PLAIN
 
-__all__ = ["Region", "bind_region", "first_region", "last_reads", "missing_contents", "run_step"]
+__all__ = ["Region", "assumed_regions", "bind_region", "first_region", "last_reads", "missing_contents", "run_step"]
 
 Array = np.ndarray[Any, Any]
 
@@ -75,6 +75,20 @@ def first_region(plan: Plan, symbols: Mapping[str, int]) -> Region:
     """The region that begins with the first step, for these sizes of the inputs' symbolic dimensions."""
     types = {port.buffer: plan.buffers[port.buffer].type.bind(symbols) for port in plan.inputs}
     return bind_region(plan, 0, first_facts(plan, types), last_reads(plan))
+
+
+def assumed_regions(plan: Plan, symbols: Mapping[str, int], size: int) -> Iterator[Region]:
+    """All regions for these sizes, where sizes that the data decide are `size`, and the steps between regions are left
+    out."""
+    types = {port.buffer: plan.buffers[port.buffer].type.bind(symbols) for port in plan.inputs}
+    facts, last, start = first_facts(plan, types), last_reads(plan), 0
+    while start < len(plan.steps) or start == 0:
+        region = bind_region(plan, start, facts, last)
+        yield region
+        facts, start = region.facts.copy(), region.end + 1
+        for number in plan.steps[region.end].outputs if region.end < len(plan.steps) else ():
+            declared = plan.buffers[number].type
+            facts.types[number] = declared.bind({s: symbols.get(s, size) for s in declared.symbols})
 
 
 def missing_contents(step: Step, facts: Facts) -> list[int]:

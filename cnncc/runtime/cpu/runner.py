@@ -250,6 +250,10 @@ class Runner:
                 if symbol and sizes.setdefault(symbol, value) != value:
                     raise InputError(f"the dimension {symbol} is {sizes[symbol]} in one input, but {value} on axis "
                                      f"{axis} of the input '{name}': they must be equal")
+        for symbol, (low, high) in self.plan.ranges.items():
+            if symbol in sizes and not low <= sizes[symbol] <= high:
+                raise InputError(f"the dimension {symbol} is {sizes[symbol]}, but the plan was compiled for sizes from "
+                                 f"{low} to {high}: compile the model with other limits")
         for array, (name, type_) in zip(inputs, ports, strict=True):
             for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
                 if evaluate_dim(d, sizes) != size:
