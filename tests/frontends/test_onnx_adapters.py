@@ -229,7 +229,7 @@ def test_every_changed_form_has_an_adapter() -> None:
 
 def test_the_table_names_operators_of_onnx() -> None:
     for name, rows in ADAPTERS.items():
-        assert onnx.defs.has(name), name
+        assert onnx.defs.has(name) or name == "SimplifiedLayerNormalization", name  # which is ONNX Runtime's
         assert all(first <= last for first, last, _ in rows)
 
 

@@ -16,7 +16,7 @@ import onnx
 from ...errors import UnsupportedError
 from ...ir import DType, Value
 from .calls import Call
-from .transformers import add_mask
+from .transformers import add_mask, simplified_layer_normalization
 
 __all__ = ["ADAPTERS", "adapt", "has_adapter"]
 
@@ -322,6 +322,7 @@ ADAPTERS: dict[str, tuple[tuple[int, float, Adapter], ...]] = {
     "Resize": ((10, 10, _resize_asymmetric), (11, _ANY, _sampling_inputs)),
     "RoiAlign": ((10, 15, _unshifted),),
     "Scatter": ((9, 10, _renamed("ScatterElements")),),
+    "SimplifiedLayerNormalization": ((1, _ANY, simplified_layer_normalization),),  # ONNX Runtime's, in this domain
     "Slice": ((1, 9, _slice),),
     "Softmax": ((1, 12, _softmax),),
     "Split": ((1, 17, _split),),

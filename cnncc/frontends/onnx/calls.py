@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Call:
     """An ONNX node with its inputs found. Adapters change it in place, and may put nodes before it.
 
     `attributes` are Python values (tensors as arrays), those with a default in the node's opset filled in.
-    `outputs` are names, "" for an absent one; only the first `used` of them are read by anybody.
+    `outputs` are names, "" for an absent one; only the first `used` of them are read by anybody. `given` are values of
+    outputs that an adapter has taken from this list, since another node computes them.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Call:
     used: int
     builder: Builder
     domain: str = ""
+    given: dict[str, Value] = field(default_factory=dict)
 
     def operand(self, index: int) -> Value:
         """An input that the operator requires."""

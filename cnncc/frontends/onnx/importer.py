@@ -226,7 +226,7 @@ class _Import:
         if not self._is_known(node, domain, opset) and (schema is None or not has_body(schema, opset)):
             raise UnsupportedError("cnncc has no such operator; export the model without it, or cut it there with "
                                    "onnx.utils.extract_model")
-        if schema is None and not domain:
+        if schema is None and not domain and not has_adapter(node.op_type, opset):
             raise UnsupportedError("ONNX has no such operator in this opset; export the model again")
         if schema is not None and not (schema.min_input <= len(node.input) <= schema.max_input
                                        and 1 <= len(node.output) <= schema.max_output):
@@ -297,7 +297,7 @@ class _Import:
         outputs = call.outputs[:call.used]
         names = [name or self._builder.fresh_name(f"{call.name}.{i}") for i, name in enumerate(outputs)]
         values = self._builder.node(op, inputs, call.name, names)
-        return dict(zip(names, values, strict=True))
+        return dict(zip(names, values, strict=True)) | call.given
 
 
 def _constant(attributes: Mapping[str, Any]) -> np.ndarray[Any, Any]:

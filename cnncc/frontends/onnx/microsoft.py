@@ -1,7 +1,8 @@
 """Operators of ONNX Runtime's domain com.microsoft in the form that cnncc has them: most are in OPS under their own
 names; those listed here say what ONNX's operator of the same name says, or have channels last.
 
-Channels-last forms become Transposes around the operator, which passes then move out of the way.
+Those of transformers and of float fusions stand in transformers.py. Channels-last forms become Transposes around the
+operator, which passes then move out of the way.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from ...ir import Value
 from ...ops.quantize import MICROSOFT
 from .calls import Call
+from .transformers import TRANSFORMERS
 
 __all__ = ["MICROSOFT_ADAPTERS", "adapt_microsoft", "is_microsoft"]
 
@@ -67,4 +69,5 @@ MICROSOFT_ADAPTERS: dict[str, Adapter] = {
     "QLinearConv": _qlinear_conv,
     "QLinearGlobalAveragePool": _qlinear_pool,
     "QuantizeLinear": _as_onnx,
+    **TRANSFORMERS,
 }
