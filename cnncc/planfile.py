@@ -11,32 +11,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import os
 import secrets
 import stat
 import struct
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from .crc import join_crc32
 from .errors import InputError, PlanCorrupt, PlanError, PlanInvalid, PlanVersionError
 from .ir import DType
+from .parallel import in_parallel, usable_cpus
 from .plan import Plan, check_plan
 from .planheader import Header, Weight, format_header, parse_header, parse_json
 
 __all__ = ["VERSION", "parse_plan", "plan_bytes", "read_plan", "write_plan"]
 
 Array = np.ndarray[Any, Any]
+_seeking = threading.Lock()  # where reading needs a position of the file
 
 MAGIC = b"CNNCCPLN"
 VERSION = 1
 FEATURES = 0  # bits of the features this version knows; a plan sets those a reader must have
 ALIGNMENT = 64
 CHUNK = 1 << 20  # bytes summed while they are in the cache
+PARTS = 64  # into which the weights are cut for threads, at most
 HALF_BYTES = 1 << 12  # of a float32 weight that is stored as float16 where that changes nothing
 # magic, version, features, lengths of header, offset and length of weights, length of the file, CRC-32 of header and of
 # weights, a word that is zero; the CRC-32 of these 60 bytes follows. Later versions keep this layout.
@@ -78,11 +84,10 @@ def read_plan(path: Path) -> Plan:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise InputError(f"cannot read the plan '{path}': it is not a file")
         with open(path, "rb", buffering=0) as stream:
-            block = _read_all(stream)
+            block = _aligned(os.fstat(stream.fileno()).st_size)
+            return _parse(block, functools.partial(_read, stream, block))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the plan '{path}': {getattr(error, 'strerror', None) or error}") from None
-    try:
-        return _parse(block)
     except PlanError as error:
         raise type(error)(f"'{path}': {error}") from None
 
@@ -91,7 +96,7 @@ def parse_plan(data: bytes) -> Plan:
     """The plan whose file has these bytes. Raises as `read_plan` does, but for InputError."""
     block = _aligned(len(data))
     block[:] = np.frombuffer(data, np.uint8)
-    return _parse(block)
+    return _parse(block, lambda start, end: None)
 
 
 # Writing.
@@ -182,38 +187,61 @@ def _replace(plan: Plan, target: Path) -> None:
 # Reading.
 
 
-def _read_all(stream: io.FileIO) -> Array:
-    block = _aligned(os.fstat(stream.fileno()).st_size)
-    done = 0
-    while done < block.size:
-        count = stream.readinto(block[done:].data)
+def _read(stream: io.FileIO, block: Array, start: int, end: int) -> None:
+    """Fills these bytes of the block from the same place in the file. Many threads may read at once."""
+    while start < end:
+        if hasattr(os, "preadv"):
+            count = os.preadv(stream.fileno(), [block[start:end].data], start)
+        else:
+            with _seeking:
+                stream.seek(start)
+                count = stream.readinto(block[start:end].data) or 0
         if not count:
-            return block[:done]
-        done += count
-    return block
+            raise PlanCorrupt(f"the plan is cut off: the file ended after {start} of {block.size} bytes while it was "
+                              "read")
+        start += count
 
 
-def _parse(block: Array) -> Plan:
-    """The plan in `block`, bytes on an aligned address; its weights are read-only views of the block."""
+def _parse(block: Array, read: Callable[[int, int], None]) -> Plan:
+    """The plan in `block`, bytes on an aligned address, which `read` fills from one offset to another; its weights are
+    read-only views of the block."""
     try:
+        read(0, min(PRELUDE_SIZE, block.size))
+        length, start, header_crc, weights_crc = _prelude(block, read)
+        read(PRELUDE_SIZE, start)
+        text, padding = block[PRELUDE_SIZE:PRELUDE_SIZE + length], block[PRELUDE_SIZE + length:start]
+        if zlib.crc32(text.data) != header_crc or padding.any():
+            raise PlanCorrupt("the plan is damaged: its header is not what was written")
+        if _read_and_sum(block, start, read) != weights_crc:
+            raise PlanCorrupt("the plan is damaged: its weights are not what was written")
         for array in (block, block.base):
             if array is not None:
                 array.flags.writeable = False
-        length, start, header_crc, weights_crc = _prelude(block)
-        text, padding, section = np.split(block[PRELUDE_SIZE:], [length, start - PRELUDE_SIZE])
-        if zlib.crc32(text.data) != header_crc or padding.any():
-            raise PlanCorrupt("the plan is damaged: its header is not what was written")
-        if zlib.crc32(section.data) != weights_crc:
-            raise PlanCorrupt("the plan is damaged: its weights are not what was written")
         header = parse_header(text.tobytes())
-        plan = _filled(header, section)
+        plan = _filled(header, block[start:])
         check_plan(plan)
         return plan
     except (RecursionError, MemoryError) as error:
         raise PlanInvalid(f"the plan is too large or too deeply nested to be read ({type(error).__name__})") from None
 
 
-def _prelude(block: Array) -> tuple[int, int, int, int]:
+def _read_and_sum(block: Array, start: int, read: Callable[[int, int], None]) -> int:
+    """Reads the block from `start` on; the CRC-32 of that. A thread sums what it has just read, while it is cached."""
+    size = max(CHUNK, -(-(block.size - start) // PARTS))
+
+    def part(low: int) -> tuple[int, int]:
+        high, crc = min(low + size, block.size), 0
+        for at in range(low, high, CHUNK):
+            end = min(at + CHUNK, high)
+            read(at, end)
+            crc = zlib.crc32(block[at:end].data, crc)
+        return crc, high - low
+
+    parts = in_parallel([functools.partial(part, low) for low in range(start, block.size, size)], usable_cpus())
+    return functools.reduce(lambda crc, found: join_crc32(crc, *found), parts, 0)
+
+
+def _prelude(block: Array, read: Callable[[int, int], None]) -> tuple[int, int, int, int]:
     """Length of the header, offset of the weights, CRC-32 of both, from a prelude that is whole and fits the file."""
     raw = block[:PRELUDE_SIZE].tobytes()
     if raw[:len(MAGIC)] != MAGIC[:len(raw)] or not raw:
@@ -224,7 +252,8 @@ def _prelude(block: Array) -> tuple[int, int, int, int]:
     if struct.pack("<I", zlib.crc32(raw[:-4])) != raw[-4:]:
         raise PlanCorrupt("the plan is damaged: its first 64 bytes are not what was written")
     if version != VERSION or features & ~FEATURES:
-        raise PlanVersionError(_version_problem(version, features & ~FEATURES, block[PRELUDE_SIZE:][:length].tobytes()))
+        read(PRELUDE_SIZE, end := min(PRELUDE_SIZE + length, block.size))
+        raise PlanVersionError(_version_problem(version, features & ~FEATURES, block[PRELUDE_SIZE:end].tobytes()))
     if start != _align(PRELUDE_SIZE + length) or total != start + size or spare:
         raise PlanInvalid("the plan's first 64 bytes give places of its header and weights that do not fit together")
     if block.size < total:

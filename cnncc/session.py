@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class InferenceSession:
         threads: how many to use; by default `CNNCC_NUM_THREADS` or as many CPUs as this process may use.
         providers: accepted for the sake of onnxruntime's callers; only the CPU is there.
 
-    A session may be called from many threads at once; each call has its own memory.
+    A session may be called from many threads at once; each call has its own memory. The `plan` of a session that was
+    opened from a file lacks the weights that are in memory in the form of their kernels.
     """
 
     def __init__(self, plan: Plan | str | Path, *, threads: int | None = None,
@@ -48,9 +50,13 @@ class InferenceSession:
         from .environment import thread_count
         from .runtime.cpu.runner import Runner
 
+        given = isinstance(plan, Plan)
         self.plan = plan if isinstance(plan, Plan) else Plan.load(plan)
         self.threads = thread_count(threads)
-        self._runner = Runner(self.plan, self.threads)
+        self._runner = Runner(self.plan, self.threads, owns_weights=not given)
+        if self._runner.released:
+            kept = {n: w for n, w in self.plan.weights.items() if n not in self._runner.released}
+            self.plan = dataclasses.replace(self.plan, weights=kept)
         self._inputs = {port.name: number for number, port in enumerate(self.plan.inputs)}
         self._types = [self.plan.buffers[port.buffer].type for port in self.plan.inputs]
         self._output_numbers = {port.name: number for number, port in enumerate(self.plan.outputs)}

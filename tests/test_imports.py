@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1] / "cnncc"
 ALLOWED = {
     "errors": set(),
     "lazy": set(),
+    "parallel": set(),
+    "crc": set(),
     "ir": {"errors"},
     "memory": {"errors"},
     "ops": {"errors", "ir", "lazy"},
@@ -34,7 +36,7 @@ ALLOWED = {
     "passes": {"errors", "ir", "ops"},
     "plan": {"errors", "ir", "planfile"},
     "storage": {"errors", "memory", "plan"},
-    "runtime": {"costs", "environment", "errors", "ir", "lazy", "ops", "plan", "profile", "storage"},
+    "runtime": {"costs", "environment", "errors", "ir", "lazy", "ops", "parallel", "plan", "profile", "storage"},
 }
 HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
 SESSION_NEEDS_NOT = (

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnncc import planfile
+from cnncc.crc import join_crc32
 from cnncc.errors import InputError, PlanCorrupt, PlanError, PlanInvalid, PlanVersionError
 from cnncc.ir import Activation, parse_type
 from cnncc.ops import OPS
+from cnncc.parallel import in_parallel
 from cnncc.plan import Arena, Buffer, Plan, Port, Step, check_plan
 from cnncc.planfile import parse_plan, plan_bytes, read_plan, write_plan
 
@@ -467,3 +470,28 @@ def test_a_file_that_changes_later_does_not_change_the_plan(plan: Plan, tmp_path
         stream.write(bytes(path.stat().st_size))
     os.truncate(path, 0)
     assert_same(back, plan)
+
+
+def test_sums_of_parts_are_joined() -> None:
+    data = np.random.default_rng(0).bytes(9000)
+    for at, end in ((0, 0), (0, 7), (5, 5), (1, 9000), (4096, 8193)):
+        assert join_crc32(zlib.crc32(data[:at]), zlib.crc32(data[at:end]), end - at) == zlib.crc32(data[:end])
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "it.plan"
+    block = planfile._aligned(1000)
+    path.write_bytes(bytes(900))
+    with open(path, "rb", buffering=0) as stream, pytest.raises(PlanCorrupt, match="ended after 900 of 1000 bytes"):
+        planfile._read(stream, block, 0, 1000)
+    monkeypatch.delattr(os, "preadv")
+    path.write_bytes(bytes(range(250)) * 4)
+    with open(path, "rb", buffering=0) as stream:
+        planfile._read(stream, block, 300, 900)
+    assert block[300:900].tobytes() == (bytes(range(250)) * 4)[300:900]
+
+
+def test_an_error_in_one_thread_is_raised() -> None:
+    assert in_parallel([lambda n=n: n * n for n in range(9)], 3) == [n * n for n in range(9)]
+    with pytest.raises(ZeroDivisionError):
+        in_parallel([lambda: 1, lambda: 1 // 0, lambda: 2], 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,3 +291,20 @@ def test_a_residual_that_is_the_input_too_is_read_before_it_is_overwritten(kerne
     for threads in (1, 2):
         session = InferenceSession(compile(parse_graph(text, OPS, w), accuracy=accuracy), threads=threads)
         assert close(session.run(None, {"x": x})[0], wanted)
+
+
+def test_weights_that_were_packed_are_given_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    graph = parse_graph("""graph @net(%x: f32[1,64,9,9]) {
+  %w = const @w : f32[64,64,3,3]
+  %0 = Conv(%x, %w) {pads=[1,1,1,1]} : f32[1,64,9,9]
+  return %0
+}""", OPS, {"w": rng.standard_normal((64, 64, 3, 3), np.float32)})
+    plan = compile(graph)
+    plan.save(tmp_path / "net.plan")
+    given, opened = InferenceSession(plan, threads=2), InferenceSession(tmp_path / "net.plan", threads=2)
+    assert len(given.plan.weights) == 1 and not opened.plan.weights
+    x = {"x": rng.standard_normal((1, 64, 9, 9), np.float32)}
+    assert np.array_equal(given.run(None, x)[0], opened.run(None, x)[0])
+    assert np.array_equal(given.run_all(x)["0"], opened.run_all(x)["0"])
+    assert plan.weights[next(iter(plan.weights))].any()

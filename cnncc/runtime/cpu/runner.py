@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import time
@@ -13,10 +14,13 @@ import numpy as np
 
 from ...errors import InputError, PlanInvalid
 from ...ir import TensorType, evaluate_dim, solve_dim
+from ...parallel import in_parallel
 from ...plan import BODY, Plan, Step
+from . import native
 from .binding import BoundStep, constant_operands, first_facts
 from .execution import Context, Prepared
 from .lowering import PLAIN, Choice, stored_elements
+from .packed_weights import releasable_weights, release_memory
 from .regions import Region, bind_region, last_reads, missing_contents, run_step
 
 __all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape"]
@@ -78,11 +82,14 @@ class Pool:
 class Runner:
     """Runs a plan on C-contiguous arrays of its inputs' element types, in its order. Many threads may use one at once.
 
-    `pools` are the regions with which runs begin, by the inputs' shapes.
+    `pools` are the regions with which runs begin, by the inputs' shapes. With `owns_weights` nobody else needs the
+    contents of the plan's weights: memory of those that were packed, `released`, is given back to the system.
     """
 
-    def __init__(self, plan: Plan, threads: int) -> None:
+    def __init__(self, plan: Plan, threads: int, owns_weights: bool = False) -> None:
         self.plan, self.threads = plan, threads
+        self.released: set[int] = set()
+        self._releasable = releasable_weights(plan) if owns_weights else frozenset[int]()
         self.pools: dict[Hashable, Pool] = {}
         self._later: dict[Hashable, Pool] = {}  # regions within the plan, by what is before and what was learned
         self._packed: dict[int, dict[str, Array]] = {}  # by step: constants that depend on no size
@@ -224,17 +231,27 @@ class Runner:
         return found
 
     def _prepared(self, region: Region) -> Pool:
-        constants = []
-        for bound in region.binding.steps:
-            words = self._packed.get(id(bound.step))
-            if words is None:
-                words = constant_operands(region.plan, region.binding, bound)
-                weights, values = self.plan.weights, region.binding.values
-                if all(b is None or b in weights or b not in values for b in bound.step.inputs):
-                    self._packed[id(bound.step)] = words
-            constants.append(words)
+        keys = sorted({bound.launch.key for bound in region.binding.steps if bound.launch is not None})
+        jobs: list[Callable[[], Mapping[str, Array]]] = [functools.partial(_load, keys)]
+        jobs += [functools.partial(self._constants, region, bound) for bound in region.binding.steps]
+        constants = in_parallel(jobs, self.threads)[1:]
         prepared = Prepared(region.plan, region.binding, constants, self.threads, self._compute)
         return Pool(prepared, region, next(self._numbers), next(self._clock))
+
+    def _constants(self, region: Region, bound: BoundStep) -> Mapping[str, Array]:
+        """The packed constants of a step, by word."""
+        words = self._packed.get(id(bound.step))
+        if words is None:
+            words = constant_operands(region.plan, region.binding, bound)
+            weights, values = self.plan.weights, region.binding.values
+            if all(b is None or b in weights or b not in values for b in bound.step.inputs):
+                self._packed[id(bound.step)] = words
+            for number in self._releasable.intersection(b for b in bound.step.inputs if b is not None):
+                weight = self.plan.weights[number]
+                if bound.launch is not None and not any(np.may_share_memory(weight, w) for w in words.values()):
+                    release_memory(weight)
+                    self.released.add(number)
+        return words
 
     # -- checking ------------------------------------------------------------------------------------------------
 
@@ -259,6 +276,13 @@ class Runner:
                 if evaluate_dim(d, sizes) != size:
                     wanted = " = ".join(dict.fromkeys([str(d), str(evaluate_dim(d, sizes))]))
                     raise InputError(f"axis {axis} of the input '{name}' must be {wanted}, but is {size}")
+
+
+def _load(keys: Sequence[native.Key]) -> Mapping[str, Array]:
+    """Loads kernels, which the first run would do otherwise."""
+    for key in keys:
+        native.get_kernel(*key)
+    return {}
 
 
 def check_shape(name: str, shape: tuple[int, ...], type_: TensorType) -> None:
