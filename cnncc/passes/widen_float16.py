@@ -41,6 +41,7 @@ class _Widening:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.counterparts: dict[Value, Value] = {}
+        self.widened: dict[Value, Value | None] = {}  # what was float16 -> a Cast of it back, where there is one
         self.half_outputs = [v.type.dtype is DType.F16 for v in graph.outputs]
         self.changed = False
 
@@ -50,13 +51,26 @@ class _Widening:
             if _is_half(node.inputs[0]) and not _is_stored(node.inputs[0]):
                 self._replace(node, node.op)
             return
-        if any(_is_half(v) for v in (*node.inputs, *node.outputs)):
+        if node.op.bodies:  # their inputs are of their own: the pass runs on them, too, and leaves these as they are
+            for i, value in enumerate(node.inputs):
+                if value is not None and value in self.widened:
+                    self.graph.set_input(node, i, self._narrow(value, node))
+        elif any(_is_half(v) for v in (*node.inputs, *node.outputs)):
             self._replace(node, _widened(node))
 
     def _replace(self, node: Node, op: Op) -> None:
         inputs = node.inputs[:1] if isinstance(op, Cast) else node.inputs
-        self.graph.replace_node(node, op, [self._wide(v, node) for v in inputs])
+        halves = [_is_half(v) for v in node.outputs]
+        new = self.graph.replace_node(node, op, [self._wide(v, node) for v in inputs])
+        self.widened |= {v: None for v, half in zip(new.outputs, halves, strict=True) if half and not _is_half(v)}
         self.changed = True
+
+    def _narrow(self, value: Value, before: Node) -> Value:
+        found = self.widened[value]
+        if found is None:
+            name = f"{value.name}.f16"
+            found = self.widened[value] = self.graph.add_node(Cast(DType.F16), [value], name=name, before=before).output
+        return found
 
     def _wide(self, value: Value | None, before: Node) -> Value | None:
         if value is None or value.type.dtype is not DType.F16:
@@ -90,9 +104,9 @@ def _is_half(value: Value | None) -> bool:
 
 
 def _is_stored(value: Value | None) -> bool:
-    """Whether a float16 value stays one: an input, or what a Cast has made."""
+    """Whether a float16 value stays one: an input, or what a Cast or a body has made."""
     return value is not None and not value.is_constant and (
-        value.producer is None or isinstance(value.producer.op, Cast))
+        value.producer is None or isinstance(value.producer.op, Cast) or bool(value.producer.op.bodies))
 
 
 def _widened(node: Node) -> Op:

@@ -90,6 +90,39 @@ def test_an_operator_that_names_the_type() -> None:
         }""")
 
 
+def test_bodies_keep_their_types() -> None:
+    check_rewrite("""
+        graph @net(%c: bool[], %x: f16[4]) {
+          %0 = Exp(%x) : f16[4]
+          %1 = If(%c, %0) : f16[4]
+            then_branch = graph @then(%v: f16[4]) {
+              return %v
+            }
+            else_branch = graph @else(%v: f16[4]) {
+              return %v
+            }
+          %2 = Neg(%1) : f16[4]
+          %3 = ArgMax(%2) : i64[1]
+          return %3
+        }""", """
+        graph @net(%c: bool[], %x: f16[4]) {
+          %x.f32 = Cast(%x) {to=f32} : f32[4]
+          %0 = Exp(%x.f32) : f32[4]
+          %0.f16 = Cast(%0) {to=f16} : f16[4]
+          %1 = If(%c, %0.f16) : f16[4]
+            then_branch = graph @then(%v: f16[4]) {
+              return %v
+            }
+            else_branch = graph @else(%v: f16[4]) {
+              return %v
+            }
+          %1.f32 = Cast(%1) {to=f32} : f32[4]
+          %2 = Neg(%1.f32) : f32[4]
+          %3 = ArgMax(%2) : i64[1]
+          return %3
+        }""")
+
+
 @pytest.mark.parametrize("body", [
     "%0 = Relu(%s) : f32[4]",
     "%0 = Cast(%x) {to=f32} : f32[4]",
