@@ -3,6 +3,7 @@ for a Loop in a branch and none for a Loop that never runs."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import onnxruntime
 import pytest
 
 from cnncc import InferenceSession, compile
-from cnncc.errors import UnsupportedError
+from cnncc.errors import GraphError, PlanInvalid, UnsupportedError
 from cnncc.frontends.onnx import import_model
 from cnncc.frontends.onnx.exporter import export_model
 from cnncc.ir import evaluate, format_graph, parse_graph, verify
 from cnncc.ops import OPS
+from cnncc.plan import check_plan
 from cnncc.planfile import parse_plan, plan_bytes
 
 Array = np.ndarray[Any, Any]
@@ -254,3 +256,25 @@ def test_scan_of_opset_8() -> None:
     with pytest.raises(UnsupportedError, match="Scan is supported from opset 9 on"):
         import_model(model_of("""net (float[1,2,4] x) => (float[1,2,4] y) { y = Scan<num_scan_inputs = 1,
             body = b (float[4] e) => (float[4] r) { r = Relu(e) }>( , x) }""", 8))
+
+
+def nested(levels: int) -> str:
+    """If in If in If, as IR text."""
+    if levels == 0:
+        return "%y = Relu(%x) : f32[4]\n"
+    inner = nested(levels - 1)
+    return (f"%y = If(%c, %x, %c) : f32[4]\n"
+            f"then_branch = graph @a(%x: f32[4], %c: bool[]) {{\n{inner}return %y\n}}\n"
+            f"else_branch = graph @b(%x: f32[4], %c: bool[]) {{\n%y = Neg(%x) : f32[4]\nreturn %y\n}}\n")
+
+
+def test_depth_is_limited() -> None:
+    text = "graph @net(%x: f32[4], %c: bool[]) {{\n{}return %y\n}}\n"
+    deep = parse_graph(text.format(nested(16)), OPS)
+    plan = compile(deep, level=0, warm=False)
+    assert parse_plan(plan_bytes(plan)).symbols == ()
+    with pytest.raises(GraphError, match="bodies are nested deeper than 16 levels"):
+        parse_graph(text.format(nested(17)), OPS)
+    step = dataclasses.replace(plan.steps[0], op=dataclasses.replace(plan.steps[0].op, then_branch=plan))
+    with pytest.raises(PlanInvalid, match="nested deeper than 16 levels"):
+        check_plan(dataclasses.replace(plan, steps=(step,)))
