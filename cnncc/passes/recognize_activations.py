@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
 
 from ..ir import Activation, Graph, Node, Op, Value
-from ..ops.activation import Gelu, HardSigmoid, HardSwish, Mish, Swish
+from ..ops.activation import Gelu, HardSigmoid, HardSwish, LeakyRelu, Mish, PRelu, Swish
 from .eliminate_dead_nodes import eliminate_dead_nodes
-from .matching import activation_of, constant_of, is_private
+from .matching import activation_of, constant_of, is_private, number_of, operands_of
 
 __all__ = ["recognize_activations"]
+
+Array = np.ndarray[Any, Any]
 
 
 def recognize_activations(graph: Graph) -> bool:
@@ -22,6 +27,10 @@ def recognize_activations(graph: Graph) -> bool:
         Mul(%x, HardSigmoid(%x) {alpha=1/6, beta=0.5})                -> HardSwish(%x)
         Div(Mul(%x, Clip(Add(%x, 3), 0, 6)), 6)                       -> HardSwish(%x)
         Mul(Mul(%x, Add(Erf(Div(%x, sqrt(2))), 1)), 0.5)              -> Gelu(%x), likewise with 0.5 further inside
+        the same with Tanh(0.79788 (%x + 0.044715 %x^3)) for the Erf  -> Gelu(%x) {approximate="tanh"}
+        Max(%x, Mul(%x, a)), 0 <= a <= 1                              -> LeakyRelu(%x) {alpha=a}
+        Sub(Relu(%x), Mul(Relu(Neg(%x)), a))                          -> PRelu(%x, a)
+        Add(Relu(%x), Mul(Mul(Sub(%x, Abs(%x)), a), 0.5))             -> PRelu(%x, a)
 
     Operands may be swapped, and a division may be a multiplication by the reciprocal. Not where a value in between is
     read by others or is an output: it is then computed anyway.
@@ -31,7 +40,7 @@ def recognize_activations(graph: Graph) -> bool:
         for form in _FORMS:
             found = form(graph, node)
             if found is not None and found[0].type == node.output.type:
-                graph.replace_node(node, found[1], [found[0]])
+                graph.replace_node(node, found[1], [found[0], *found[2:]])
                 changed = True
                 break
     if changed:
@@ -39,7 +48,7 @@ def recognize_activations(graph: Graph) -> bool:
     return changed
 
 
-Match = tuple[Value, Op] | None
+Match = tuple[Value, Op] | tuple[Value, Op, Value] | None  # x, the operator, and its slope
 _TOLERANCE = 1e-6  # constants of the formulas are stored as f32
 
 
@@ -88,10 +97,71 @@ def _gelu(graph: Graph, node: Node) -> Match:
     for x, other in (rest, rest[::-1]):
         if _one_plus_erf(graph, other) is x:
             return x, Gelu()
+        if _one_plus_tanh(graph, other) is x:
+            return x, Gelu(approximate="tanh")
     return None
 
 
-_FORMS = (_swish, _mish, _hard_sigmoid, _hard_swish, _gelu)
+def _leaky_relu(graph: Graph, node: Node) -> Match:
+    if node.op.op_type != "Max" or len(node.inputs) != 2:
+        return None
+    a, b = node.inputs
+    assert a is not None and b is not None
+    for x, other in ((a, b), (b, a)):
+        for same, alpha in _factors(other.producer) if other.producer is not None else ():
+            number = number_of(alpha)
+            if same is x and number is not None and 0 <= number <= 1 and is_private(graph, other):
+                return x, LeakyRelu(alpha=float(str(np.float32(number))))
+    return None
+
+
+def _prelu(graph: Graph, node: Node) -> Match:
+    """Relu(x) plus a negative part: -slope * Relu(-x), or slope / 2 * (x - |x|)."""
+    if node.op.op_type not in ("Add", "Sub"):
+        return None
+    a, b = node.inputs
+    sign = 1.0 if node.op.op_type == "Add" else -1.0
+    for positive, negative in ((a, b), (b, a)) if sign > 0 else ((a, b),):
+        x = None if positive is None else _argument(graph, positive, "relu")
+        found = None if x is None or negative is None else _negative_part(graph, negative, x)
+        if x is not None and found is not None and _broadcasts(found, x):
+            slope = graph.add_constant((sign * found).astype(x.type.dtype.numpy), f"{node.output.name}.slope")
+            return x, PRelu(), slope
+    return None
+
+
+def _negative_part(graph: Graph, value: Value, x: Value) -> Array | None:
+    """The slope of `value` where x < 0, if it is 0 where x > 0; constants in any order."""
+    slope: Array = np.ones((), np.float64)
+    while is_private(graph, value):
+        producer = value.producer
+        if producer is None or producer.op.op_type != "Mul":
+            break
+        constants = [v for v in producer.inputs if v is not None and v.is_constant]
+        others = [v for v in producer.inputs if v is not None and not v.is_constant]
+        if len(constants) != 1 or len(others) != 1:
+            return None
+        contents = constant_of(constants[0])
+        assert contents is not None
+        slope, value = slope * contents.astype(np.float64), others[0]
+    if not is_private(graph, value):
+        return None
+    turned = _argument(graph, value, "relu")
+    if turned is not None and turned.producer is not None and turned.producer.op.op_type == "Neg":
+        return -slope if turned.producer.inputs[0] is x else None
+    difference = operands_of(value, "Sub")
+    if difference is None or difference[0] is not x:
+        return None
+    size = difference[1].producer
+    return 2 * slope if size is not None and size.op.op_type == "Abs" and size.inputs[0] is x else None
+
+
+def _broadcasts(slope: Array, x: Value) -> bool:
+    shape = (1,) * (x.type.rank - slope.ndim) + slope.shape
+    return slope.ndim <= x.type.rank and all(d in (1, n) for d, n in zip(shape, x.type.shape, strict=True))
+
+
+_FORMS = (_swish, _mish, _hard_sigmoid, _hard_swish, _gelu, _leaky_relu, _prelu)
 
 
 def _factors(node: Node) -> Iterator[tuple[Value, Value]]:
@@ -140,6 +210,29 @@ def _one_plus_erf(graph: Graph, value: Value) -> Value | None:
         return None
     scaling = node.inputs[0].producer
     return None if scaling is None else _scaled(scaling, 1 / math.sqrt(2))
+
+
+def _one_plus_tanh(graph: Graph, value: Value) -> Value | None:
+    """x where `value` is 1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)), for one reader."""
+    inner = _shifted(graph, value, 1.0)
+    argument = None if inner is None else _argument(graph, inner, "tanh")
+    scaling = None if argument is None or not is_private(graph, argument) else argument.producer
+    total = None if scaling is None else _scaled(scaling, math.sqrt(2 / math.pi))
+    terms = None if total is None or not is_private(graph, total) else operands_of(total, "Add")
+    for x, cubic in (terms, terms[::-1]) if terms is not None else ():
+        producer = cubic.producer
+        cube = None if producer is None else _scaled(producer, 0.044715)
+        if cube is not None and _is_cube(cube, x):
+            return x
+    return None
+
+
+def _is_cube(value: Value, x: Value) -> bool:
+    power, product = operands_of(value, "Pow"), operands_of(value, "Mul")
+    if power is not None:
+        return power[0] is x and number_of(power[1]) == 3.0
+    squares = [] if product is None else [operands_of(other, "Mul") for other in product if other is not x]
+    return product is not None and x in product and squares == [(x, x)]
 
 
 def _shifted(graph: Graph, value: Value, amount: float) -> Value | None:

@@ -4,7 +4,7 @@ import pytest
 
 from cnncc.passes.recognize_activations import recognize_activations
 
-from .harness import check_rewrite, check_stays
+from .harness import check_rewrite, check_same_numbers, check_stays, parse
 
 
 def net(statements: str, result: str = "%9") -> str:
@@ -27,7 +27,24 @@ ERF = NUMBERS + """%0 = Div(%x, %root) : f32[N,8]
   %1 = Erf(%0) : f32[N,8]
   %2 = Add(%1, %one) : f32[N,8]
   """
+TANH = NUMBERS + """%cubic = const 0.044715 : f32[]
+  %outer = const 0.7978845834732056 : f32[]
+  %n3 = const 3.0 : f32[]
+  %0 = Pow(%x, %n3) : f32[N,8]
+  %1 = Mul(%0, %cubic) : f32[N,8]
+  %2 = Add(%x, %1) : f32[N,8]
+  %3 = Mul(%2, %outer) : f32[N,8]
+  %4 = Tanh(%3) : f32[N,8]
+  %5 = Add(%4, %one) : f32[N,8]
+  %6 = Mul(%x, %half) : f32[N,8]
+  %9 = Mul(%6, %5) : f32[N,8]"""
 FIRES = {
+    "gelu_tanh": (TANH, 'Gelu(%x) {approximate="tanh"}'),
+    "gelu_tanh, cube by products": (TANH.replace("%0 = Pow(%x, %n3)",
+                                                 "%00 = Mul(%x, %x) : f32[N,8]\n  %0 = Mul(%00, %x)"),
+                                    'Gelu(%x) {approximate="tanh"}'),
+    "leaky_relu": ("%a = const 0.25 : f32[]\n  %0 = Mul(%a, %x) : f32[N,8]\n  %9 = Max(%x, %0) : f32[N,8]",
+                   "LeakyRelu(%x) {alpha=0.25}"),
     "swish": ("%0 = Sigmoid(%x) : f32[N,8]\n  %9 = Mul(%x, %0) : f32[N,8]", "Swish(%x)"),
     "swish, swapped": ("%0 = Sigmoid(%x) : f32[N,8]\n  %9 = Mul(%0, %x) : f32[N,8]", "Swish(%x)"),
     "mish": ("%0 = Softplus(%x) : f32[N,8]\n  %1 = Tanh(%0) : f32[N,8]\n  %9 = Mul(%x, %1) : f32[N,8]", "Mish(%x)"),
@@ -53,7 +70,33 @@ def test_fires(before, after):
     check_rewrite(recognize_activations, net(before), net(f"%9 = {after} : f32[N,8]"), tolerance=1e-6)
 
 
+SLOPE = "%s = const @s : f32[8]\n  "
+RELU = "%0 = Relu(%x) : f32[N,8]\n  "
+
+
+@pytest.mark.parametrize("text", [
+    "%1 = Neg(%x) : f32[N,8]\n  %2 = Relu(%1) : f32[N,8]\n  %3 = Mul(%s, %2) : f32[N,8]\n  %9 = Sub(%0, %3) : f32[N,8]",
+    "%1 = Neg(%x) : f32[N,8]\n  %2 = Relu(%1) : f32[N,8]\n  %3 = Mul(%2, %s) : f32[N,8]\n  %9 = Add(%3, %0) : f32[N,8]",
+    "%h = const 0.5 : f32[]\n  %1 = Abs(%x) : f32[N,8]\n  %2 = Sub(%x, %1) : f32[N,8]\n  %3 = Mul(%s, %2) : f32[N,8]\n"
+    "  %4 = Mul(%3, %h) : f32[N,8]\n  %9 = Add(%0, %4) : f32[N,8]",
+], ids=["less the negative part", "plus the negative part", "by the absolute value"])
+def test_prelu_by_arithmetic(text):
+    graph = parse(net(SLOPE + RELU + text))
+    assert recognize_activations(graph)
+    assert [n.op.op_type for n in graph.nodes] == ["PRelu"]
+    check_same_numbers(parse(net(SLOPE + RELU + text)), graph, tolerance=1e-6)
+
+
 STAYS = {
+    "the greater of x and 2 x": net("%a = const 2.0 : f32[]\n  %0 = Mul(%a, %x) : f32[N,8]\n"
+                                    "  %9 = Max(%x, %0) : f32[N,8]"),
+    "the negative part of another": net(
+        SLOPE + RELU + "%y = Exp(%x) : f32[N,8]\n  %1 = Neg(%y) : f32[N,8]\n  %2 = Relu(%1) : f32[N,8]\n"
+        "  %3 = Mul(%s, %2) : f32[N,8]\n  %9 = Sub(%0, %3) : f32[N,8]"),
+    "the positive part taken away": net(
+        SLOPE + RELU + "%1 = Neg(%x) : f32[N,8]\n  %2 = Relu(%1) : f32[N,8]\n  %3 = Mul(%s, %2) : f32[N,8]\n"
+        "  %9 = Sub(%3, %0) : f32[N,8]"),
+    "another power": net(TANH.replace("const 3.0 : f32[]\n  %0 = Pow", "const 2.0 : f32[]\n  %0 = Pow")),
     "another operand": net("%y = Relu(%x) : f32[N,8]\n  %0 = Sigmoid(%y) : f32[N,8]\n  %9 = Mul(%x, %0) : f32[N,8]"),
     "a gate": net("%0 = Sigmoid(%x) : f32[N,8]\n  %9 = Add(%x, %0) : f32[N,8]"),
     "in between an output": net("%0 = Sigmoid(%x) : f32[N,8]\n  %9 = Mul(%x, %0) : f32[N,8]", "%9, %0"),
