@@ -246,17 +246,24 @@ def _real(c: Code, x: Any, dtype: str) -> Any:
 
 
 def _quantized(c: Code, x: Any, zero: Any) -> Any:
-    """saturate(round(x) + zero) in the result's type; the zero point of it is a float32. A NaN gives the zero point."""
-    low, high = (c.b.fsub(emit.number("f32", c.lanes, end), zero) for end in limits(c.result))
+    """saturate(round(x) + zero) in the result's type of at most 16 bits, zero being an i32. A NaN gives the zero point.
+
+    Adding 1.5 * 2^23 rounds to even, and leaves the integer in the low bits.
+    """
+    shift = _real(c, zero, "i32")
+    low, high = (c.b.fsub(emit.number("f32", c.lanes, end), shift) for end in limits(c.result))
+    x = c.b.select(c.b.fcmp_unordered("uno", x, x), emit.number("f32", c.lanes, 0), x)
     x = c.b.select(c.b.fcmp_ordered("<", x, low), low, x)
     x = c.b.select(c.b.fcmp_ordered(">", x, high), high, x)
-    whole = emit.convert(c.b, emit.call(c.b, "roundeven", x), "f32", "i32", c.lanes)
-    whole = c.b.add(whole, emit.convert(c.b, zero, "f32", "i32", c.lanes))
+    magic = 12582912
+    bits = c.b.bitcast(c.b.fadd(x, emit.number("f32", c.lanes, magic)), emit.value_type("i32", c.lanes))
+    whole = c.b.add(c.b.sub(bits, emit.number("i32", c.lanes, 0x4B400000)), zero)
     return emit.convert(c.b, whole, "i32", c.result, c.lanes)
 
 
 def _quantize(c: Code, x: Any, scale: Any, zero: Any = None) -> Any:
-    at = emit.number("f32", c.lanes, 0) if zero is None else _real(c, zero, c.types[2])
+    none = zero is None
+    at = emit.number("i32", c.lanes, 0) if none else emit.convert(c.b, zero, c.types[2], "i32", c.lanes)
     return _quantized(c, c.b.fdiv(x, scale), at)
 
 
@@ -277,7 +284,8 @@ def _quantized_pair(method: str) -> Callable[..., Any]:
     def formula(c: Code, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, scale: Any,
                 zero: Any) -> Any:
         left, right = _dequantized(c, a, c.types[0], a_scale, a_zero), _dequantized(c, b, c.types[3], b_scale, b_zero)
-        return _quantized(c, c.b.fdiv(getattr(c.b, method)(left, right), scale), _real(c, zero, c.types[7]))
+        at = emit.convert(c.b, zero, c.types[7], "i32", c.lanes)
+        return _quantized(c, c.b.fdiv(getattr(c.b, method)(left, right), scale), at)
 
     return formula
 

@@ -117,7 +117,7 @@ def _update(builder, dots: Dots, kind: Tile, acc, places, flip, w, offset: int):
     return out
 
 
-def _spread_flip(builder: ir.IRBuilder, flip: ir.Value, lanes: int, signed: int) -> ir.Value | None:
+def spread_flip(builder: ir.IRBuilder, flip: ir.Value, lanes: int, signed: int) -> ir.Value | None:
     return splat_value(builder, builder.trunc(flip, I32), lanes) if signed else None
 
 
@@ -161,7 +161,7 @@ def dot_rows(typingctx, tile, rows_at, steps_at, w, count, tail, flip, signed, v
         value, rows_at, steps_at, w, count, tail, flip = args[:7]
         rows = load_addresses(builder, rows_at, tile.rows)
         steps = [load_word(builder, steps_at, I64(r)) for r in range(tile.rows)]
-        flip = _spread_flip(builder, flip, tile.lanes, flags[0])
+        flip = spread_flip(builder, flip, tile.lanes, flags[0])
         return _blocks(builder, tile, value, flags[1], flip, rows, steps, w, count, tail)
 
     return signature(tile, tile, *(types.int64,) * 6, signed, vnni), codegen
@@ -177,7 +177,7 @@ def dot_even(typingctx, tile, x, row_step, step, w, count, tail, flip, signed, v
     def codegen(context, builder, sig, args):
         value, x, _, step, w, count, tail, flip = args[:8]
         dots, groups, width = Dots(builder, tile.lanes, flags[1]), tile.lanes // 4, 4 * tile.lanes * tile.vectors
-        flip = _spread_flip(builder, flip, tile.lanes, flags[0])
+        flip = spread_flip(builder, flip, tile.lanes, flags[0])
 
         def update(acc, place, at, g):
             places = [builder.add(place, I64(r * between)) for r in range(tile.rows)]

@@ -17,8 +17,8 @@ from ....errors import PlanInvalid
 from ....ir import Activation, DType, TensorType
 from ....ops.integer_conv import clip_ends
 from ....ops.quantize import quantized
-from ..kernel import Launch
-from ..kernels import conv_integer, gemm_integer
+from ..kernel import Launch, ceil_div
+from ..kernels import conv_integer, conv_integer_depthwise, gemm_integer
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
@@ -146,7 +146,7 @@ class IntegerLowering(Lowering):
         """What the kernel reads for each output channel, [OC]."""
         roles, (w, zeros) = self.roles, self.weights(op, inputs)
         flat = w.reshape(w.shape[0], -1).astype(np.int64)
-        out = {"zeros": zeros, "weight_sums": flat.sum(1) - flat.shape[1] * zeros.astype(np.int64)}
+        out = {"zeros": zeros, "weight_sums": flat.sum(1) - self.count(op, inputs, w) * zeros.astype(np.int64)}
         bias = _value(inputs, roles.bias)
         out["bias"] = np.zeros(w.shape[0], np.int64) if bias is None else \
             np.broadcast_to(bias.astype(np.int64).reshape(-1), w.shape[:1])
@@ -155,6 +155,10 @@ class IntegerLowering(Lowering):
         out["shift"] = np.zeros(w.shape[0], np.float32) if shift is None else shift.astype(np.float32)
         out["scale"] = np.broadcast_to(self.multiplier(op, inputs).reshape(-1), w.shape[:1])
         return out
+
+    def count(self, op: Any, inputs: Inputs, w: Array) -> int:
+        """The products of a sum, those of taps that are added to fill groups included."""
+        return math.prod(w.shape[1:])
 
     def multiplier(self, op: Any, inputs: Inputs) -> Array:
         """x_scale * w_scale / y_scale from the left in single precision; what is not known now is the factor."""
@@ -231,20 +235,33 @@ class ConvLowering(IntegerLowering):
         if x.type.rank > 5:
             return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
         sums = self.has_sums(op, inputs)
-        rows, vectors = conv_integer.tile_of(conv_integer.merged(self.shape(op, inputs), lanes), lanes, sums)
         layouts = [PLAIN] * len(inputs)
         layouts[self.roles.x] = BLOCKED
+        if conv_integer_depthwise.supports(self.shape(op, inputs)):
+            name = conv_integer_depthwise.KERNEL.name
+            return Choice(name, {"sums": int(sums)}, tuple(layouts), (BLOCKED,))
+        rows, vectors = conv_integer.tile_of(conv_integer.merged(self.shape(op, inputs), lanes), lanes, sums)
         return Choice(conv_integer.KERNEL.name, {"rows": rows, "vectors": vectors, "sums": int(sums)}, tuple(layouts),
                       (BLOCKED,))
 
+    def count(self, op: Any, inputs: Inputs, w: Array) -> int:
+        shape = self.shape(op, inputs)
+        if not conv_integer_depthwise.supports(shape):
+            return super().count(op, inputs, w)
+        return shape.kernel[0] * ceil_div(shape.kernel[1], 4) * 4 * shape.kernel[2]
+
     def pack_weights(self, op: Any, choice: Choice, inputs: Inputs, lanes: int) -> Array:
-        (_, vectors), sums = _tile(choice, conv_integer.TILES[lanes])
         w, zeros = self.weights(op, inputs)
+        if choice.kernel == conv_integer_depthwise.KERNEL.name:
+            return conv_integer_depthwise.pack_weights(w, lanes)
+        (_, vectors), sums = _tile(choice, conv_integer.TILES[lanes])
         groups = conv_integer.merged(self.shape(op, inputs), lanes).groups
         wide = conv_integer.merge_weights(w, zeros.astype(np.int8), op.group, groups)
         return conv_integer.pack_weights(wide, groups, lanes, vectors, sums)
 
     def pack_channels(self, op: Any, choice: Choice, inputs: Inputs, values: Array, lanes: int) -> Array:
+        if choice.kernel == conv_integer_depthwise.KERNEL.name:
+            return conv_integer.pack_channels(values, 1, lanes, 1)
         (_, vectors), _ = _tile(choice, conv_integer.TILES[lanes])
         groups = conv_integer.merged(self.shape(op, inputs), lanes).groups
         return conv_integer.pack_channels(values, groups, lanes, vectors)
@@ -254,12 +271,18 @@ class ConvLowering(IntegerLowering):
         assert x is not None
         if self.refusal(op, inputs) is not None or x.layout != BLOCKED or y.layout != BLOCKED:
             raise PlanInvalid(f"{op.op_type} has no kernel for these operands")
-        tile, sums = _tile(choice, conv_integer.TILES[lanes])
-        if sums != self.has_sums(op, inputs):
+        sums, shape = choice.params.get("sums"), self.shape(op, inputs)
+        if sums != int(self.has_sums(op, inputs)):
             raise PlanInvalid(f"{op.op_type} {'lacks' if sums else 'has'} zero points that need sums of x")
+        source, result = x.type.dtype.value, self.result(inputs)
         kind, a, b, zero = self.limits(op, inputs)
-        return conv_integer.launch(conv_integer.merged(self.shape(op, inputs), lanes), lanes, tile, x.type.dtype.value,
-                                   self.result(inputs), sums, kind, a, b, zero)
+        if choice.kernel == conv_integer_depthwise.KERNEL.name:
+            if not conv_integer_depthwise.supports(shape):
+                raise PlanInvalid(f"conv_integer_depthwise cannot run {shape.groups} groups")
+            return conv_integer_depthwise.launch(shape, lanes, source, result, bool(sums), kind, a, b, zero)
+        tile, _ = _tile(choice, conv_integer.TILES[lanes])
+        return conv_integer.launch(conv_integer.merged(shape, lanes), lanes, tile, source, result, bool(sums), kind, a,
+                                   b, zero)
 
 
 class ProductLowering(IntegerLowering):
