@@ -25,6 +25,7 @@ from .manager import Pass, Pipeline
 from .move_dequantize import move_dequantize
 from .project_recurrent_inputs import project_recurrent_inputs
 from .recognize_activations import recognize_activations
+from .recognize_group_normalization import recognize_group_normalization
 from .recognize_normalization import recognize_normalization
 from .resolve_auto_pad import resolve_auto_pad
 from .simplify_bodies import simplify_bodies
@@ -57,6 +58,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     move_dequantize,
     project_recurrent_inputs,
     recognize_activations,
+    recognize_group_normalization,
     recognize_normalization,
     resolve_auto_pad,
     simplify_bodies,
@@ -114,6 +116,7 @@ _FUSE: Pipeline = (
         eliminate_identities,
     ),
     recognize_normalization,
+    recognize_group_normalization,
     fuse_attention,
     simplify_reshapes,
     join_attention_heads,
