@@ -86,6 +86,7 @@ SAMPLES = {
     "GatherElements": "T[4,4], i64[2,4]",
     "GatherND": "T[4,4], i64[2,1]",
     "OneHot": "i64[3], =i64[] 4, T[2]",
+    "Compress": "T[4], bool[4]",
     "ScatterElements": "T[4,4], i64[2,4], T[2,4]",
     "ScatterND": "T[4,4], i64[2,1], T[2,4]",
     "TensorScatter": "T[2,4,3], T[2,2,3]",

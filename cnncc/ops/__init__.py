@@ -45,6 +45,7 @@ _MODULES = {
     "control": "If Loop Scan",
     "slice": "Slice",
     "gather": "Gather GatherElements GatherND NonZero OneHot",
+    "select": "Compress Unique",
     "scatter": "ScatterElements ScatterND TensorScatter",
     "pad": "Pad",
     "resize": "Resize",

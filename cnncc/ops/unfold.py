@@ -128,6 +128,7 @@ class CenterCropPad(Op):
     since = 18
     operands = ("input_data", "shape")
     results = ("output_data",)
+    shaped_by = ("shape",)
 
     axes: tuple[int, ...] = ()
 
