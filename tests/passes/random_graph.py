@@ -95,6 +95,36 @@ class _Builder:
         return self.op("Squeeze", self.op("Unsqueeze", self.op("Transpose", x, perm=(0, 3, 1, 2)), self.ints(1)),
                        self.ints(1))
 
+    def channels_last(self) -> Value:
+        """Channels last between two Transposes, as TensorFlow has them."""
+        x = self.op("Transpose", self.pick(), perm=(0, 2, 3, 1))
+        kind = str(self.rng.choice(["Add", "Mul", "Concat", "Pad", "Softmax"]))
+        if kind == "Concat":
+            left = self.op("Slice", x, self.ints(0), self.ints(1), self.ints(3))
+            x = self.op("Concat", self.op("Slice", x, self.ints(1), self.ints(CHANNELS), self.ints(-1)), left, axis=-1)
+        elif kind == "Pad":
+            x = self.op("Pad", self.op("Relu", x), self.ints(0, 1, 0, 0, 0, -1, 0, 0))
+        else:
+            x = self.op(kind, x) if kind == "Softmax" else self.op(kind, x, self.weights(CHANNELS, low=0.5))
+        return self.op("Transpose", x, perm=(0, 3, 1, 2))
+
+    def linear(self) -> Value:
+        """Layer normalization in arithmetic, then a linear layer along the last axis and the way around it."""
+        x, axes = self.pick(), self.ints(-1)
+        centred = self.op("Sub", x, self.op("ReduceMean", x, axes))
+        mean = self.op("ReduceMean", self.op("Mul", centred, centred), axes)
+        deviation = self.op("Sqrt", self.op("Add", mean, self.graph.add_constant(np.float32(0.1))))
+        normal = self.op("Mul", self.op("Div", centred, deviation), self.weights(SIZE))
+        dense = self.op("Add", self.op("MatMul", normal, self.weights(SIZE, SIZE)), self.weights(SIZE))
+        return self.op("Add", x, dense)
+
+    def attention(self) -> Value:
+        """Of the rows of each channel."""
+        q, k, v = self.pick(), self.pick(), self.pick()
+        scores = self.op("MatMul", q, self.op("Transpose", k, perm=(0, 1, 3, 2)))
+        scores = self.op("Mul", scores, self.graph.add_constant(np.float32(0.1)))
+        return self.op("MatMul", self.op("Softmax", scores), v)
+
     def through_shape(self) -> Value:
         x = self.pick()
         batch = self.op("Gather", self.op("Shape", x), self.ints(0))
@@ -115,7 +145,8 @@ def random_graph(seed: int, steps: int = 12) -> Graph:
     b = _Builder(seed)
     kinds: list[tuple[Callable[[], Value], int]] = [
         (b.conv, 6), (b.batch_norm, 3), (b.arithmetic, 3), (b.add, 3), (b.activation, 3), (b.swish, 1), (b.pool, 1),
-        (b.gate, 1), (b.shuffle, 1), (b.detour, 1), (b.through_shape, 1), (b.repeat, 1)]
+        (b.gate, 1), (b.shuffle, 1), (b.detour, 1), (b.through_shape, 1), (b.repeat, 1), (b.channels_last, 1),
+        (b.linear, 1), (b.attention, 1)]
     chances = np.array([weight for _, weight in kinds], np.float64)
     for _ in range(steps):
         value = kinds[b.rng.choice(len(kinds), p=chances / chances.sum())][0]()
