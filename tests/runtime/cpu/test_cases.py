@@ -57,8 +57,7 @@ def trials() -> list:
 
 def asked(case: Case, dtype: DType) -> tuple:
     """The operator, its inputs, which of them are constants, and how many outputs are wanted."""
-    count = 1 if case.op.op_type == "MaxPool" else case.outputs  # its Indices are not native
-    return case.op, case.arrays(dtype), CONSTANTS.get(case.op.op_type, case.constants), count
+    return case.op, case.arrays(dtype), CONSTANTS.get(case.op.op_type, case.constants), case.outputs
 
 
 @pytest.fixture(scope="module", autouse=True)

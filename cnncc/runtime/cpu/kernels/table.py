@@ -25,6 +25,7 @@ _MODULES = {
     "kernels.gather": "gather",
     "kernels.gemm": "gemm",
     "kernels.gemm_integer": "gemm_integer",
+    "kernels.grid_sample": "grid_sample",
     "kernels.join": "join",
     "kernels.limits": "limit_fma limit_read",
     "kernels.lookup": "lookup",
@@ -36,7 +37,9 @@ _MODULES = {
     "kernels.reduce": "reduce",
     "kernels.reorder": "reorder",
     "kernels.resize": "resize",
+    "kernels.roi_align": "roi_align",
     "kernels.softmax": "softmax",
+    "kernels.unpool": "pool_places unpool",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ....ir import Op, TensorType
 from ....ops.pool import Pool
 from ..kernel import Launch, ceil_div
-from ..kernels import pool, reduce
+from ..kernels import pool, reduce, unpool
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts, lift, preferred_layout
 
@@ -25,6 +25,8 @@ class PoolLowering(Lowering):
     it, depending on where the NaN stands.)
     """
 
+    output_words = ("y", "places")
+
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
@@ -32,12 +34,12 @@ class PoolLowering(Lowering):
                lanes: int) -> Choice | Refusal:
         x = inputs[0]
         assert x is not None
-        if len(outputs) > 1:
-            return Refusal("the output Indices has no native kernel")
         if x.type.rank > 5:
             return Refusal(f"pools have at most 3 spatial axes, not {x.type.rank - 2}")
         if getattr(op, "p", 1) > MAX_ORDER:
             return Refusal(f"norms are native up to p = {MAX_ORDER}")
+        if len(outputs) > 1:  # MaxPool's Indices
+            return Choice(unpool.POOL.name, inputs=(PLAIN,), outputs=(PLAIN, PLAIN))
         layout = preferred_layout(x, lanes)
         return Choice(pool.KERNEL.name, inputs=(layout,), outputs=(layout,))
 
@@ -47,6 +49,12 @@ class PoolLowering(Lowering):
         assert x is not None and isinstance(op, Pool)
         expect_layouts(op, [x, y], [y.layout, y.layout])
         g = op.windows(x.shape)
+        if len(outputs) > 1:
+            expect_layouts(op, [y, outputs[1]], [PLAIN, PLAIN])
+            return unpool.launch_pool(
+                math.prod(x.shape[:2]), lift(x.shape[2:], 1), lift(g.counts, 1), lift(g.kernel, 1), lift(g.strides, 1),
+                lift(g.dilations, 1), lift(g.begin, 0), lift(_numbers(x.shape[2:], getattr(op, "storage_order", 0)), 0),
+                x.type.dtype.value)
         blocked = y.layout == BLOCKED
         pads = (g.begin, g.end) if getattr(op, "count_include_pad", False) else ((0,) * len(g.begin),) * 2
         images, channels = x.shape[:2]
@@ -55,6 +63,11 @@ class PoolLowering(Lowering):
             lift(g.kernel, 1), lift(g.strides, 1), lift(g.dilations, 1), lift(g.begin, 0),
             (lift(pads[0], 0), lift(pads[1], 0)))
         return pool.launch(shape, self.kind, lanes if blocked else 1, x.type.dtype.value, getattr(op, "p", 1))
+
+
+def _numbers(size: Sequence[int], storage_order: int) -> list[int]:
+    """By how much an element's number grows along each axis; with storage_order 1 the first axis runs fastest."""
+    return [math.prod(size[:axis] if storage_order else size[axis + 1:]) for axis in range(len(size))]
 
 
 class GlobalPoolLowering(Lowering):

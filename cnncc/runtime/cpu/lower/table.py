@@ -30,6 +30,7 @@ _MODULES = {
                 "QuantizeLinear",
     "recurrent": "RNN GRU LSTM",
     "resize": "Resize",
+    "sampling": "GridSample MaxUnpool RoiAlign",
 }
 
 LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module: module.LOWERINGS)

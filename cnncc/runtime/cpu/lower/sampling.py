@@ -1,0 +1,91 @@
+"""GridSample, RoiAlign and MaxUnpool on their kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ....ir import DType, TensorType
+from ..kernel import Launch, ceil_div
+from ..kernels import grid_sample, roi_align, unpool
+from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
+from .layouts import expect_layouts, preferred_layout
+
+__all__ = ["LOWERINGS"]
+
+Inputs = Sequence[Tensor | None]
+
+
+def _first(inputs: Inputs) -> Tensor:
+    assert inputs[0] is not None
+    return inputs[0]
+
+
+class _Sampling(Lowering):
+    """What reads X between its elements: blocked where that is worth it, single precision, other operands plain."""
+
+    kernel = ""
+
+    def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        x = _first(inputs)
+        if any(t is not None and t.type.dtype not in (DType.F32, DType.I64) for t in inputs):
+            return Refusal("it is native for f32 only")
+        if x.type.rank > 5:
+            return Refusal(f"it is native for up to 3 spatial axes, not {x.type.rank - 2}")
+        layout = preferred_layout(x, lanes)
+        return Choice(self.kernel, inputs=(layout, *(PLAIN,) * (len(inputs) - 1)), outputs=(layout,))
+
+    def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        x, y = _first(inputs), outputs[0]
+        expect_layouts(op, [x, *inputs[1:], y], [y.layout, *(PLAIN,) * (len(inputs) - 1), y.layout])
+        blocked = y.layout == BLOCKED
+        blocks = ceil_div(x.shape[1], lanes) if blocked else x.shape[1]
+        return self.step(op, x, y, blocks, lanes if blocked else 1)
+
+    def step(self, op: Any, x: Tensor, y: Tensor, blocks: int, lanes: int) -> Launch:
+        """The launch for so many blocks of channels (channels where plain)."""
+        raise NotImplementedError  # abstract
+
+
+class _GridSample(_Sampling):
+    input_words = ("x", "grid")
+    kernel = grid_sample.KERNEL.name
+
+    def step(self, op: Any, x: Tensor, y: Tensor, blocks: int, lanes: int) -> Launch:
+        points = math.prod(y.shape[2:])
+        return grid_sample.launch(x.shape[0], blocks, x.shape[2:], points, lanes, op.mode, op.padding_mode,
+                                  op.align_corners)
+
+
+class _RoiAlign(_Sampling):
+    """The reference refuses regions of a picture that is not there; the kernel takes the nearest one."""
+
+    input_words = ("x", "rois", "pictures")
+    kernel = roi_align.KERNEL.name
+
+    def step(self, op: Any, x: Tensor, y: Tensor, blocks: int, lanes: int) -> Launch:
+        return roi_align.launch(
+            x.shape[0], blocks, (x.shape[2], x.shape[3]), y.shape[0], (y.shape[2], y.shape[3]), op.sampling_ratio,
+            op.spatial_scale, lanes, op.mode, op.coordinate_transformation_mode == "half_pixel")
+
+
+class _MaxUnpool(Lowering):
+    """The reference refuses places outside the output; the kernel leaves them out."""
+
+    input_words = ("x", "places", None)
+
+    def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        return Choice(unpool.UNPOOL.name, inputs=(PLAIN,) * len(inputs))
+
+    def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        x, y = _first(inputs), outputs[0]
+        expect_layouts(op, [x, inputs[1], y], [PLAIN] * 3)
+        return unpool.launch_unpool(math.prod(x.shape), math.prod(y.shape), x.type.dtype.value)
+
+
+LOWERINGS: dict[str, Lowering] = {
+    "GridSample": _GridSample(),
+    "MaxUnpool": _MaxUnpool(),
+    "RoiAlign": _RoiAlign(),
+}
