@@ -53,4 +53,5 @@ def test_places_outside_are_left_out() -> None:
 
 def test_refusals() -> None:
     x, grid = np.zeros((1, 2, 4, 4), np.float32), np.zeros((1, 2, 2, 2), np.float32)
-    assert "f32 only" in run_lowered(OPS["GridSample"](), [x.astype(np.float64), grid.astype(np.float64)]).reason
+    for picture in (x.astype(np.float64), x.astype(np.int64)):
+        assert "f32 only" in run_lowered(OPS["GridSample"](), [picture, grid]).reason

@@ -29,7 +29,7 @@ class _Sampling(Lowering):
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
         x = _first(inputs)
-        if any(t is not None and t.type.dtype not in (DType.F32, DType.I64) for t in inputs):
+        if any(t is not None and t.type.dtype is not DType.F32 for t in inputs[:2]):
             return Refusal("it is native for f32 only")
         if x.type.rank > 5:
             return Refusal(f"it is native for up to 3 spatial axes, not {x.type.rank - 2}")
