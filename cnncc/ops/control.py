@@ -140,10 +140,10 @@ class Loop(ControlOp):
         values, captures = rest[:self.carried], rest[self.carried:]
         stacks: list[list[Array]] = [[] for _ in outputs[1 + self.carried:]]
         going = cond is None or bool(cond.item())
-        number = 0
+        holds, number = np.full((1,) * flag.rank, True), 0
         while going and (m is None or number < int(m.item())):
-            now = np.full((1,) * step.rank, number, np.int64), np.full((1,) * flag.rank, True)
-            go_on, *found = call("body", [*now, *values, *captures])
+            now = np.array(number, np.int64, ndmin=step.rank)
+            go_on, *found = call("body", [now, holds, *values, *captures])
             going, values = bool(go_on.item()), found[:self.carried]
             for stack, result in zip(stacks, found[self.carried:], strict=True):
                 stack.append(result)

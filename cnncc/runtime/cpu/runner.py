@@ -96,7 +96,7 @@ class Runner:
         self._bodies: dict[int, dict[str, Runner]] = {}  # by step
         self._lock = threading.Lock()
         self._clock, self._numbers = itertools.count(1), itertools.count()
-        self._last = last_reads(plan)
+        self._last, self._is_dynamic = last_reads(plan), plan.is_dynamic
         if not plan.symbols:  # the sizes of the first region are known
             shapes = [plan.buffers[port.buffer].type.static_shape for port in plan.inputs]
             self.pool([np.broadcast_to(np.zeros((), np.bool_), shape) for shape in shapes])
@@ -116,7 +116,9 @@ class Runner:
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """The outputs, as new arrays."""
-        return self._run(inputs, Context.run)
+        if self._is_dynamic:
+            return self._run(inputs, Context.run)
+        return self.pool(inputs).run(inputs, Context.run)
 
     def run_each(self, inputs: Sequence[Array]) -> dict[str, Array]:
         """What every step computes, in plain layout, by its buffer's name, and the outputs by theirs."""
@@ -199,8 +201,7 @@ class Runner:
             made = {name: Runner(body, self.threads) for name, body in step.op.bodies.items()}
             runners = self._bodies.setdefault(id(step), made)
         op: Any = step.op
-        return op.run(lambda name, inputs: runners[name].run(
-            [np.require(array, requirements=("C", "A")) for array in inputs]), *arrays)
+        return op.run(lambda name, inputs: runners[name].run([_dense(array) for array in inputs]), *arrays)
 
     def _plain(self, buffer: int, held: Mapping[int, Array]) -> Array:
         if self.plan.buffers[buffer].layout != PLAIN:
@@ -293,6 +294,11 @@ def check_shape(name: str, shape: tuple[int, ...], type_: TensorType) -> None:
         wanted = ",".join(map(str, type_.shape))
         raise InputError(f"the input '{name}' must have the shape [{wanted}], but has "
                          f"[{','.join(map(str, shape))}]")
+
+
+def _dense(array: Array) -> Array:
+    """The array in C order."""
+    return array if array.flags.c_contiguous and array.flags.aligned else np.require(array, requirements=("C", "A"))
 
 
 def _stored_shape(plan: Plan, buffer: int, type_: TensorType) -> tuple[int, ...]:
