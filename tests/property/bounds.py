@@ -11,7 +11,7 @@ import numpy as np
 
 from cnncc.ir import Op
 from cnncc.runtime.cpu.kernels import conv_winograd
-from cnncc.runtime.cpu.lower.accuracy import WINOGRAD, concentration, sum_bound
+from cnncc.runtime.cpu.lower.accuracy import sum_bound, winograd_bounds
 from cnncc.runtime.cpu.lower.conv import conv_shape
 from cnncc.runtime.cpu.lowering import Choice
 
@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 
 UNIT = 2.0**-24
 SMALLEST = 2.0**-149  # what a product that underflows may lose
+AMPLIFIED = 4489  # times, in the last step of F(6,3): the square of the largest sum of a row of its A^T
 
 
 def exact(op: Op, arrays: Sequence[Array | None]) -> Array:
@@ -36,7 +37,7 @@ def error_bound(op: Op, arrays: Sequence[Array | None], choice: Choice | None, w
         bound = _winograd(op, sizes, int(choice.params["m"]))
     else:
         bound = sum_bound(_terms(op, sizes)) * UNIT * exact(linear, sizes)
-    bound = bound + SMALLEST * _terms(op, sizes) * 64
+        bound = bound + SMALLEST * _terms(op, sizes)
     activation = getattr(op, "activation", None)
     if activation is None or activation.kind in ("relu", "clip"):
         return bound
@@ -67,8 +68,9 @@ def _winograd(op: Op, sizes: Sequence[Array | None], m: int) -> Array:
     x, w, b, r = (*sizes, None, None)[:4]
     assert x is not None and w is not None
     rest = (1, -1, *(1,) * (x.ndim - 2))
-    weights = (concentration(w) * w.astype(np.float64).reshape(len(w), -1).sum(1)).reshape(rest)
-    bound = WINOGRAD[m][0] * UNIT * largest_of_tiles(x, op, w.shape, m) * weights
+    weights = (winograd_bounds(m, w) * w.astype(np.float64).reshape(len(w), -1).sum(1)).reshape(rest)
+    largest = np.maximum(largest_of_tiles(x, op, w.shape, m), SMALLEST / UNIT / 2)
+    bound = UNIT * largest * weights + SMALLEST * AMPLIFIED * _terms(op, sizes)
     for added in (None if b is None else b.reshape(rest), r):
         if added is not None:
             bound = bound + 2 * UNIT * added.astype(np.float64)

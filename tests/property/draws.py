@@ -21,8 +21,8 @@ from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
 Array = np.ndarray[Any, Any]
 Random = np.random.Generator
 
-# Of inputs, and of weights: values of 1e6 here and there, or all of one channel; tiny and huge ones.
-NUMBERS = ("normal", "normal", "normal", "spikes", "tiny", "huge", "positive")
+# Of inputs, and of weights: values of 1e6 here and there, or all of one channel; tiny, huge and subnormal ones.
+NUMBERS = ("normal", "normal", "normal", "spikes", "tiny", "huge", "positive", "subnormal")
 WEIGHTS = ("normal", "normal", "spikes", "spike")
 # Run-time words of one compiled epilogue; one activation that is compiled for itself.
 CLIPS = (None, Activation("relu"), Activation("clip", (-1.0, 6.0)))
@@ -48,7 +48,7 @@ def numbers(rng: Random, shape: tuple[int, ...], kind: str) -> Array:
         x[rng.random(shape) < 0.02] *= np.float32(1e6)
     elif kind == "positive":
         x = np.abs(x)
-    return x * np.float32({"tiny": 2.0**-60, "huge": 2.0**40}.get(kind, 1.0))
+    return x * np.float32({"tiny": 2.0**-60, "huge": 2.0**40, "subnormal": 2.0**-130}.get(kind, 1.0))
 
 
 def several(rng: Random, low: int, high: int, count: int) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ def test_weights_without_a_bound_are_never_transformed(accuracy: str, value: flo
 
 def test_explain_names_the_bound() -> None:
     weights = np.ones((32, 32, 3, 3), np.float32)
-    for accuracy, bound in (("high", "51 u sum|x||w|"), ("default", "20 u max|x| sum|w|")):
+    for accuracy, bound in (("high", "51 u sum|x||w|"), ("default", "24 u max|x| sum|w|")):
         [choice] = explain(compiled(weights, accuracy), accuracy, Findings.load(16, 1, "none"))
         assert choice.bound == bound
 

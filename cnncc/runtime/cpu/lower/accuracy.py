@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ACCURACIES", "allowed_forms", "concentration", "sum_bound", "winograd_bound"]
+__all__ = ["ACCURACIES", "allowed_forms", "concentration", "sum_bound", "winograd_bounds"]
 
 Array = np.ndarray[Any, Any]
 
 # What may be chosen besides direct sums: F(m,3) up to this m.
 ACCURACIES = {"high": 0, "default": 4, "fast": 6}
 
-# F(m,3): the error relative to max|x| of a tile times sum|w|, for weights whose concentration is 1; and up to which
-# concentration it is chosen.
-WINOGRAD = {2: (1.0, 40.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
+# F(m,3): the error relative to max|x| of a tile times sum|w|, for many channels and weights of concentration 1; and
+# up to which concentration it is chosen.
+WINOGRAD = {2: (2.0, 20.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
+
+FEW_CHANNELS = 16
 
 # The largest weight of an output channel where transforms neither overflow nor lose bits to underflow.
 MODERATE = 2.0**-80, 2.0**80
@@ -31,9 +33,11 @@ def sum_bound(terms: int) -> float:
     return min(max(16.0, 3.0 * math.sqrt(terms)), max(16.0, terms + 2.0))
 
 
-def winograd_bound(m: int, w: Array) -> float:
-    """Of F(m,3), relative to the largest |x| of a tile times the sum of the |w| of an output channel."""
-    return WINOGRAD[m][0] * float(concentration(w).max(initial=1.0))
+def winograd_bounds(m: int, w: Array) -> Array:
+    """Of F(m,3), for each output channel, relative to the largest |x| of a tile times the sum of the channel's |w|.
+
+    Errors of few input channels do not average out."""
+    return WINOGRAD[m][0] * math.sqrt(1 + FEW_CHANNELS / w.shape[1]) * concentration(w)
 
 
 def concentration(w: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ....ops.conv import Conv
 from ....plan import REFERENCE, Plan
-from ..lower.accuracy import sum_bound, winograd_bound
+from ..lower.accuracy import sum_bound, winograd_bounds
 from ..lower.conv import ConvLowering
 from ..lowering import Tensor
 from .findings import Findings
@@ -91,5 +91,5 @@ def _bound(params: Mapping[str, int | str], w: Tensor | None) -> str:
     m = params.get("m")
     assert w is not None and w.value is not None
     if isinstance(m, int):
-        return f"{winograd_bound(m, w.value):.0f} u max|x| sum|w|"
+        return f"{winograd_bounds(m, w.value).max():.0f} u max|x| sum|w|"
     return f"{sum_bound(math.prod(w.shape[1:])):.0f} u sum|x||w|"
