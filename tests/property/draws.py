@@ -122,7 +122,7 @@ def draw_winograd(m: int) -> Callable[[Random, int], Case]:
         window = {"kernel": kernel, "pads": pads, "dilations": (1,) * rank, "strides": (1,) * rank, "size": size}
         rows, vectors = next(iter(conv_direct.TILES[lanes]))
         channels, outs = several(rng, 1, 4 * lanes, 2)
-        params: dict[str, int | str] = {"m": m, "rows": rows, "vectors": vectors}
+        params: dict[str, int | str] = {"m": m, "rows": rows, "vectors": vectors, "raw": int(rng.integers(2))}
         return convolution(rng, f"conv_winograd/{m}", params, window, channels, outs, curved=False)
 
     return draw

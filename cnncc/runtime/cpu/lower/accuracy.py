@@ -20,7 +20,7 @@ ACCURACIES = {"high": 0, "default": 4, "fast": 6}
 
 # F(m,3): the error relative to max|x| of a tile times sum|w|, for many channels and weights of concentration 1; and
 # up to which concentration it is chosen.
-WINOGRAD = {2: (2.0, 20.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
+WINOGRAD = {2: (3.0, 20.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
 
 FEW_CHANNELS = 16
 
