@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from ..ir import DType, Graph, Node, Value
+from ..ops.identity import Identity
 from ..ops.pad import Pad
 from ..ops.qlinear import QLinearActivation
 from .quantization import Quantized, constant_array, dequantized, quantizer, same_parameters, zero_point
@@ -13,7 +13,7 @@ from .quantization import Quantized, constant_array, dequantized, quantizer, sam
 __all__ = ["move_dequantize"]
 
 # Operators that put elements of their first operand into other places as they are, whatever their type.
-_MOVES = frozenset({"DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice",
+_MOVES = frozenset({"DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice",
                     "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"})
 
 
@@ -78,7 +78,7 @@ def _move(graph: Graph, node: Node) -> bool:
             return False
         fill = zero_point(graph, source.x, source.zero, node.output.name)
         others = [others[0], _scalar(graph, fill), *others[2:]]
-    elif node.op.op_type not in _MOVES and not (node.op.op_type == "MaxPool" and len(node.outputs) == 1):
+    elif node.op.op_type not in _MOVES and not (node.op.op_type in ("Dropout", "MaxPool") and len(node.outputs) == 1):
         return False
     _behind(graph, node, [source.x, *others], source)
     _drop(graph, source)
@@ -112,8 +112,10 @@ def _move_concat(graph: Graph, node: Node) -> bool:
 def _behind(graph: Graph, node: Node, inputs: list[Value | None], source: Quantized) -> None:
     """The node on integers, and the DequantizeLinear behind each of its outputs."""
     names = [v.name for v in node.outputs]
-    moved = graph.add_node(dataclasses.replace(node.op), inputs, name=node.name, before=node,
-                           outputs=[f"{name}.integers" for name in names], symbols=node.symbols)
+    dropout = node.op.op_type == "Dropout"  # is for real numbers only
+    moved = graph.add_node(Identity() if dropout else node.op, inputs[:1] if dropout else inputs, name=node.name,
+                           before=node, outputs=[f"{name}.integers" for name in names],
+                           symbols=node.symbols)
     parameters: list[Any] = [source.scale] if source.zero is None else [source.scale, source.zero]
     for old, new in zip(node.outputs, moved.outputs, strict=True):
         real = graph.add_node(source.node.op, [new, *parameters], name=f"{node.name}.dequantize", before=node)

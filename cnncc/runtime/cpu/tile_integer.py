@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from cnncc.runtime.cpu.simd import F32, I32, I64, constant, pointer, splat_value, vector
+from cnncc.runtime.cpu.simd import F32, I32, I64, Vec, constant, pointer, splat_value, vector
 from cnncc.runtime.cpu.tile import Tile, emit_loop, load_addresses, load_word, pack, unpack
 
 I8, I16 = ir.IntType(8), ir.IntType(16)
@@ -346,3 +346,42 @@ def row_store(result: str, activation, sums: int):
         return signature(types.void, tile, *(types.int64,) * 4, *_FINISH_KINDS), codegen
 
     return store_rows
+
+
+@intrinsic
+def store_rounded(typingctx, address, value, a, b, zero, count):
+    """Write the first ``count`` lanes of a vector, limited to a .. b, rounded to even, plus ``zero``, as bytes."""
+    if not isinstance(value, Vec):
+        return None
+
+    def codegen(context, builder, sig, args):
+        from cnncc.runtime.cpu import emit
+
+        address, real, low, high, zero, count = args
+        finish = Finish(builder, context, "u8", None, value.lanes, 0, {"zero": zero})
+        emit.store(builder, address, finish.rounded(real, low, high), "u8", value.lanes,
+                   emit.first_lanes(builder, count, value.lanes))  # fmt: skip
+        return context.get_dummy_value()
+
+    kinds = (types.int64, value, types.float32, types.float32, types.int64, types.int64)
+    return signature(types.void, *kinds), codegen
+
+
+@intrinsic(prefer_literal=True)
+def bytes_sum(typingctx, address, step, count, signed, lanes):
+    """The sums of ``count`` vectors of bytes, ``step`` bytes apart, as the bits of int32: each lane's own."""
+    width, negative = constant(lanes), constant(signed)
+
+    def codegen(context, builder, sig, args):
+        address, step, count = args[:3]
+
+        def body(i, totals):
+            place = builder.add(address, builder.mul(i, step))
+            part = builder.load(pointer(builder, place, ir.VectorType(I8, width)), align=1)
+            wide = builder.sext(part, whole(width)) if negative else builder.zext(part, whole(width))
+            return [builder.add(totals[0], wide)]
+
+        [total] = emit_loop(builder, I64(0), count, 1, [ir.Constant(whole(width), None)], body)
+        return builder.bitcast(total, vector(width))
+
+    return signature(Vec(width), *(types.int64,) * 3, signed, lanes), codegen

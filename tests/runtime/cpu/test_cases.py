@@ -29,7 +29,7 @@ CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose"
              "RMSNormalization": (1,), "ConvInteger": (1, 3, 4, 5), "QLinearConv": (1, 3, 4, 5, 6, 7, 8),
              "MatMulInteger": (1, 3), "MatMulIntegerToFloat": (1, 3, 5, 6), "QLinearMatMul": (1, 3, 4, 5, 6, 7),
              "QGemm": (1, 3, 4, 5, 6, 7, 8), "QLinearSigmoid": (1, 2, 3, 4), "QLinearLeakyRelu": (1, 2, 3, 4),
-             "QLinearActivation": (1, 2, 3, 4)}
+             "QLinearActivation": (1, 2, 3, 4), "QLinearGlobalAveragePool": (1, 2, 3, 4)}
 
 
 def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:

@@ -33,6 +33,8 @@ _MODULES = {
     "kernels.normalize": "normalize",
     "kernels.pad": "pad",
     "kernels.pool": "pool",
+    "kernels.pool_integer": "pool_integer",
+    "kernels.quantize_dynamic": "quantize_dynamic",
     "kernels.recurrence": "recurrence",
     "kernels.reduce": "reduce",
     "kernels.reorder": "reorder",

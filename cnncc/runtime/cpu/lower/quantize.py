@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,8 @@ from ....errors import PlanInvalid
 from ....ir import DType, Op, TensorType
 from ....ops.quantize import BYTES
 from ..kernel import Launch
-from ..kernels import lookup
-from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor, stored_elements
+from ..kernels import lookup, pool_integer, quantize_dynamic
+from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, stored_elements
 from .elementwise import ElementwiseLowering, Formula
 from .layouts import expect_layouts
 
@@ -117,10 +118,54 @@ class _Table(Lowering):
         return lookup.launch(stored_elements(x.shape, x.layout, lanes))
 
 
+class _Dynamic(Lowering):
+    """DynamicQuantizeLinear, plain."""
+
+    output_words = ("y", "scale", "zero")
+
+    def choose(self, op: Op, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        if len(outputs) < 3:
+            return Refusal("it is native with all three outputs only")
+        return Choice(quantize_dynamic.KERNEL.name, inputs=(PLAIN,), outputs=(PLAIN,) * 3)
+
+    def launch(self, op: Op, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        expect_layouts(op, [*inputs, *outputs], [PLAIN] * 4)
+        x = inputs[0]
+        assert x is not None
+        return quantize_dynamic.launch(math.prod(x.shape), lanes)
+
+
+class _GlobalAveragePool(Lowering):
+    """QLinearGlobalAveragePool: blocked to plain."""
+
+    input_words = ("x", None, None, None, None)
+
+    def choose(self, op: Op, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        if any(t is not None and (not t.constant or t.value is None) for t in inputs[1:]):
+            return Refusal("scales and zero points must be constants")
+        return Choice(pool_integer.KERNEL.name, inputs=(BLOCKED, *(PLAIN,) * (len(inputs) - 1)))
+
+    def launch(self, op: Op, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        x, y = inputs[0], outputs[0]
+        assert x is not None
+        expect_layouts(op, [x, y], [BLOCKED, PLAIN])
+        values = [t.value for t in inputs[1:] if t is not None and t.value is not None]
+        if x.type.dtype not in BYTES or len(values) != 4 or values[0].dtype != np.float32:
+            raise PlanInvalid(f"{op.op_type} of {x.type} has no kernel for these operands")
+        x_scale, x_zero, y_scale, y_zero = (v.reshape(()) for v in values)
+        with np.errstate(all="ignore"):
+            factor = x_scale / (y_scale * np.float32(math.prod(x.shape[2:])))
+        info, zero = np.iinfo(y_zero.dtype), int(y_zero)
+        return pool_integer.launch(x.shape, lanes, x.type.dtype.value, int(x_zero), float(factor),
+                                   float(info.min - zero), float(info.max - zero), zero)
+
+
 LOWERINGS: dict[str, Lowering] = {
     "DequantizeLinear": _Linear("dequantize"),
+    "DynamicQuantizeLinear": _Dynamic(),
     "QLinearActivation": _Table(),
     "QLinearAdd": _Binary("quantized_add"),
+    "QLinearGlobalAveragePool": _GlobalAveragePool(),
     "QLinearLeakyRelu": _Table(),
     "QLinearMul": _Binary("quantized_mul"),
     "QLinearSigmoid": _Table(),

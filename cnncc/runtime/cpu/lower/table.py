@@ -26,8 +26,8 @@ _MODULES = {
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
     "integer": "ConvInteger QLinearConv MatMulInteger QLinearMatMul MatMulIntegerToFloat QGemm",
-    "quantize": "DequantizeLinear QLinearActivation QLinearAdd QLinearLeakyRelu QLinearMul QLinearSigmoid "
-                "QuantizeLinear",
+    "quantize": "DequantizeLinear DynamicQuantizeLinear QLinearActivation QLinearAdd QLinearGlobalAveragePool "
+                "QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear",
     "recurrent": "RNN GRU LSTM",
     "resize": "Resize",
     "sampling": "GridSample MaxUnpool RoiAlign",
