@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -58,7 +58,8 @@ class InferenceSession:
             kept = {n: w for n, w in self.plan.weights.items() if n not in self._runner.released}
             self.plan = dataclasses.replace(self.plan, weights=kept)
         self._inputs = {port.name: number for number, port in enumerate(self.plan.inputs)}
-        self._types = [self.plan.buffers[port.buffer].type for port in self.plan.inputs]
+        types = [(port.name, self.plan.buffers[port.buffer].type) for port in self.plan.inputs]
+        self._expected = [(name, type_.dtype.numpy, type_) for name, type_ in types]
         self._output_numbers = {port.name: number for number, port in enumerate(self.plan.outputs)}
         self._is_dynamic = self.plan.is_dynamic
         # Where there is but one binding, nothing need be noted of its use.
@@ -123,26 +124,27 @@ class InferenceSession:
         return [self._output_numbers[name] for name in names]
 
     def _check_feeds(self, feeds: Mapping[str, Any]) -> list[Array]:
-        if len(feeds) != len(self._inputs) or any(name not in self._inputs for name in feeds):
+        try:
+            inputs = [feeds[name] for name in self._inputs]
+        except KeyError:
             self._explain_names(feeds)
-        inputs = []
-        for name, number in self._inputs.items():
-            type_ = self._types[number]
-            array = feeds[name]
+        if len(feeds) != len(inputs):
+            self._explain_names(feeds)
+        for number, (name, dtype, type_) in enumerate(self._expected):
+            array = inputs[number]
             if not isinstance(array, np.ndarray):
-                array = np.asarray(array)
-            if array.dtype != type_.dtype.numpy or not array.flags.c_contiguous or not array.flags.aligned:
-                array = _normalise(name, array, type_)
-            inputs.append(array)
+                array = inputs[number] = np.asarray(array)
+            if array.dtype is not dtype or not array.flags.carray:  # contiguous, aligned and writable: one look
+                inputs[number] = _normalise(name, array, type_)
         return inputs
 
-    def _explain_names(self, feeds: Mapping[str, Any]) -> None:
+    def _explain_names(self, feeds: Mapping[str, Any]) -> NoReturn:
         for name in feeds:
             if name not in self._inputs:
                 raise InputError(f"the model has no input '{name}'{_suggest(name, self._inputs)}; "
                                  f"it has {_names(self._inputs)}")
         missing = [name for name in self._inputs if name not in feeds]
-        type_ = self._types[self._inputs[missing[0]]]
+        type_ = self._expected[self._inputs[missing[0]]][2]
         raise InputError(f"no array was given for the input '{missing[0]}' of type {type_}: add it to the feeds")
 
 

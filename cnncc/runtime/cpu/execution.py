@@ -143,7 +143,8 @@ class Context:
                 self._table.run(begin, end)
             else:
                 self._run_reference(bound, inputs, outputs)
-        self._copy_outputs(inputs, outputs)
+        if self._copied:
+            self._copy_outputs(inputs, outputs)
 
     def run_each(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> dict[str, Array]:
         """Like `run`, step by step: what every step computed, in plain layout, by its buffer's name."""

@@ -233,6 +233,7 @@ class StepTable:
         self.words = _argument_words(steps, self.threads, scratch, scratch_stride)
         self.table = self._build(steps)
         self.address = self.table.ctypes.data
+        self._is_serial = all(step.serial for step in steps)  # then a second thread has nothing to do
 
     def _build(self, steps: Sequence[StepRecord]) -> np.ndarray:
         slots = self.threads
@@ -278,7 +279,7 @@ class StepTable:
         if begin >= end:
             return
         threads = self.threads if threads is None else min(threads, self.threads)
-        if threads <= 1:
+        if threads <= 1 or self._is_serial:
             self._run(self.address, begin, end, 1)
             return
         self._start(threads)
