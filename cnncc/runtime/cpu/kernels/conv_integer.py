@@ -158,6 +158,7 @@ def build(lanes: int, rows: int, vectors: int, sums: int, signed: int, result: s
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
+    from cnncc.runtime.cpu.integer_results import blocked_store
     from cnncc.runtime.cpu.memory_access import (
         load_f32,
         load_i64,
@@ -169,7 +170,7 @@ def build(lanes: int, rows: int, vectors: int, sums: int, signed: int, result: s
         store_i64,
         word_float,
     )
-    from cnncc.runtime.cpu.tile_integer import blocked_store, dot_even, dot_rows, dot_start
+    from cnncc.runtime.cpu.tile_integer import dot_even, dot_rows, dot_start
 
     finish = blocked_store(result, build_activation(activation), sums)
     real, y_width, columns = int(result != "i32"), SIZES[result] * lanes, 4 * lanes * vectors

@@ -84,6 +84,7 @@ def build(lanes: int, sums: int, signed: int, result: str, vnni: int, activation
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
+    from cnncc.runtime.cpu.integer_results import blocked_store
     from cnncc.runtime.cpu.memory_access import (
         load_f32,
         load_u8,
@@ -95,7 +96,7 @@ def build(lanes: int, sums: int, signed: int, result: str, vnni: int, activation
         word_float,
     )
     from cnncc.runtime.cpu.tile_columns import column_dots, sliding_dots
-    from cnncc.runtime.cpu.tile_integer import blocked_store, dot_start
+    from cnncc.runtime.cpu.tile_integer import dot_start
 
     finish = blocked_store(result, build_activation(activation), sums)
     real, y_width, group_bytes, rows = int(result != "i32"), SIZES[result] * lanes, 4 * lanes, ROWS

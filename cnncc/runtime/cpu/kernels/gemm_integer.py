@@ -75,8 +75,9 @@ def build(lanes: int, rows: int, vectors: int, sums: int, signed: int, result: s
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
+    from cnncc.runtime.cpu.integer_results import row_store
     from cnncc.runtime.cpu.memory_access import load_f32, load_i64, load_u8, stack, store_i8, store_i64, word_float
-    from cnncc.runtime.cpu.tile_integer import dot_rows, dot_start, row_store
+    from cnncc.runtime.cpu.tile_integer import dot_rows, dot_start
 
     finish = row_store(result, build_activation(activation), sums)
     real, item, columns, row_bytes = int(result != "i32"), SIZES[result], vectors * lanes, 8 * rows

@@ -25,9 +25,9 @@ def launch(
 
 
 def build(lanes: int, signed: int):
+    from cnncc.runtime.cpu.integer_results import bytes_sum, store_rounded
     from cnncc.runtime.cpu.memory_access import load_i64, word_float
     from cnncc.runtime.cpu.simd import bits_of, ints_sub, to_floats
-    from cnncc.runtime.cpu.tile_integer import bytes_sum, store_rounded
 
     def pool_integer(args, begin, end):
         x, y, channels, blocks = load_i64(args), load_i64(args + 8), load_i64(args + 16), load_i64(args + 24)

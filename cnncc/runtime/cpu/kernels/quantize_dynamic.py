@@ -18,6 +18,7 @@ def launch(count: int, lanes: int) -> Launch:
 
 
 def build(lanes: int):
+    from cnncc.runtime.cpu.integer_results import store_rounded
     from cnncc.runtime.cpu.memory_access import load_f32, load_i64, load_u8, stack, store_f32, store_i8
     from cnncc.runtime.cpu.simd import (
         horizontal_max,
@@ -29,7 +30,6 @@ def build(lanes: int):
         splat,
         store,
     )
-    from cnncc.runtime.cpu.tile_integer import store_rounded
 
     def quantize_dynamic(args, begin, end):
         x, y, count = load_i64(args), load_i64(args + 8), load_i64(args + 32)

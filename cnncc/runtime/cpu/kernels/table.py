@@ -17,6 +17,7 @@ _MODULES = {
     "kernels.conv_grouped_1x1": "conv_grouped_1x1",
     "kernels.conv_integer": "conv_integer",
     "kernels.conv_integer_depthwise": "conv_integer_depthwise",
+    "kernels.conv_integer_first": "conv_integer_first",
     "kernels.conv_plain": "conv_plain",
     "kernels.conv_transpose": "conv_transpose",
     "kernels.conv_winograd": "conv_winograd",

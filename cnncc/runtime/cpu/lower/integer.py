@@ -18,7 +18,7 @@ from ....ir import Activation, DType, TensorType
 from ....ops.integer_conv import clip_ends
 from ....ops.quantize import quantized
 from ..kernel import Launch, ceil_div
-from ..kernels import conv_integer, conv_integer_depthwise, gemm_integer
+from ..kernels import conv_integer, conv_integer_depthwise, conv_integer_first, gemm_integer
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
@@ -241,6 +241,10 @@ class ConvLowering(IntegerLowering):
             name = conv_integer_depthwise.KERNEL.name
             return Choice(name, {"sums": int(sums)}, tuple(layouts), (BLOCKED,))
         rows, vectors = conv_integer.tile_of(conv_integer.merged(self.shape(op, inputs), lanes), lanes, sums)
+        if x.layout == PLAIN and conv_integer_first.supports(self.shape(op, inputs)):
+            layouts[self.roles.x] = PLAIN
+            name = conv_integer_first.KERNEL.name
+            return Choice(name, {"rows": rows, "vectors": vectors, "sums": int(sums)}, tuple(layouts), (BLOCKED,))
         return Choice(conv_integer.KERNEL.name, {"rows": rows, "vectors": vectors, "sums": int(sums)}, tuple(layouts),
                       (BLOCKED,))
 
@@ -255,6 +259,8 @@ class ConvLowering(IntegerLowering):
         if choice.kernel == conv_integer_depthwise.KERNEL.name:
             return conv_integer_depthwise.pack_weights(w, lanes)
         (_, vectors), sums = _tile(choice, conv_integer.TILES[lanes])
+        if choice.kernel == conv_integer_first.KERNEL.name:
+            return conv_integer_first.pack_weights(w, lanes, vectors, sums)
         groups = conv_integer.merged(self.shape(op, inputs), lanes).groups
         wide = conv_integer.merge_weights(w, zeros.astype(np.int8), op.group, groups)
         return conv_integer.pack_weights(wide, groups, lanes, vectors, sums)
@@ -269,7 +275,8 @@ class ConvLowering(IntegerLowering):
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         x, y = inputs[self.roles.x], outputs[0]
         assert x is not None
-        if self.refusal(op, inputs) is not None or x.layout != BLOCKED or y.layout != BLOCKED:
+        first = choice.kernel == conv_integer_first.KERNEL.name
+        if self.refusal(op, inputs) is not None or (x.layout, y.layout) != (PLAIN if first else BLOCKED, BLOCKED):
             raise PlanInvalid(f"{op.op_type} has no kernel for these operands")
         sums, shape = choice.params.get("sums"), self.shape(op, inputs)
         if sums != int(self.has_sums(op, inputs)):
@@ -281,6 +288,10 @@ class ConvLowering(IntegerLowering):
                 raise PlanInvalid(f"conv_integer_depthwise cannot run {shape.groups} groups")
             return conv_integer_depthwise.launch(shape, lanes, source, result, bool(sums), kind, a, b, zero)
         tile, _ = _tile(choice, conv_integer.TILES[lanes])
+        if first:
+            if not conv_integer_first.supports(shape):
+                raise PlanInvalid(f"conv_integer_first cannot run {shape.channels} channels")
+            return conv_integer_first.launch(shape, lanes, tile, source, result, bool(sums), kind, a, b, zero)
         return conv_integer.launch(conv_integer.merged(shape, lanes), lanes, tile, source, result, bool(sums), kind, a,
                                    b, zero)
 
