@@ -206,20 +206,24 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
     A, B = word["a"], word["b"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
-    pointwise, place_bytes, row_bytes = form == "pointwise", 24 * rows, 8 * rows
+    pointwise, place_bytes, row_bytes = form == "pointwise", 32 * rows, 8 * rows
 
     @register_jitable
-    def locate(words, places, p, last):
-        """Where tap (0, 0, 0) of each pixel p .. p+rows-1 (held at ``last``) lies: (d, h, w) in x."""
-        out_h, out_w = words[OUT_H], words[OUT_W]
+    def locate(words, places, x, p, last):
+        """Where tap (0, 0, 0) of each pixel p .. p+rows-1 (held at ``last``) lies: d, h, w and the address in x."""
+        out_h, out_w, in_h, in_w = words[OUT_H], words[OUT_W], words[IN_H], words[IN_W]
         q = min(p, last)
         w = q % out_w
         q = q // out_w
         h, d = q % out_h, q // out_h
         for r in range(rows):
-            store_i64(places + 24 * r, d * words[STRIDE_D] - words[PAD_D])
-            store_i64(places + 24 * r + 8, h * words[STRIDE_H] - words[PAD_H])
-            store_i64(places + 24 * r + 16, w * words[STRIDE_W] - words[PAD_W])
+            place = places + 32 * r
+            z, y, c = d * words[STRIDE_D], h * words[STRIDE_H] - words[PAD_H], w * words[STRIDE_W] - words[PAD_W]
+            z -= words[PAD_D]
+            store_i64(place, z)
+            store_i64(place + 8, y)
+            store_i64(place + 16, c)
+            store_i64(place + 24, x + ((z * in_h + y) * in_w + c) * width)
             if p + r < last:
                 w += 1
                 if w == out_w:
@@ -230,20 +234,26 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                         d += 1
 
     @register_jitable
-    def aim(words, places, x, zeros):
+    def aim(words, places, missing_at, zeros):
         """Addresses and distances of the tile's input pixels for each tap."""
         in_d, in_h, in_w, x_block = words[IN_D], words[IN_H], words[IN_W], words[X_BLOCK]
-        k_d, k_h, k_w, at = words[K_D], words[K_H], words[K_W], words[SCRATCH]
-        for i in range(k_d):
-            for j in range(k_h):
+        k_w, at, across = words[K_W], words[SCRATCH], words[DILATION_W]
+        for i in range(words[K_D]):
+            d = i * words[DILATION_D]
+            for j in range(words[K_H]):
+                h = j * words[DILATION_H]
+                for r in range(rows):
+                    place = places + 32 * r
+                    outer = outside(load_i64(place) + d, in_d) | outside(load_i64(place + 8) + h, in_h)
+                    store_i64(missing_at + 8 * r, select(outer, 1, 0))
+                shift = (d * in_h + h) * in_w * width
                 for t in range(k_w):
-                    d, h, w = i * words[DILATION_D], j * words[DILATION_H], t * words[DILATION_W]
                     for r in range(rows):
-                        z, y = load_i64(places + 24 * r) + d, load_i64(places + 24 * r + 8) + h
-                        c = load_i64(places + 24 * r + 16) + w
-                        missing = outside(z, in_d) | outside(y, in_h) | outside(c, in_w)
-                        store_i64(at + 8 * r, select(missing, zeros, x + ((z * in_h + y) * in_w + c) * width))
+                        c = load_i64(places + 32 * r + 16) + t * across
+                        missing = outside(c, in_w) | (load_i64(missing_at + 8 * r) != 0)
+                        store_i64(at + 8 * r, select(missing, zeros, load_i64(places + 32 * r + 24) + shift))
                         store_i64(at + row_bytes + 8 * r, select(missing, 0, x_block))
+                    shift += across * width
                     at += 2 * row_bytes
 
     @register_jitable
@@ -290,8 +300,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         channels, x_block = words[CHANNELS], words[X_BLOCK]
         taps = words[K_D] * words[K_H] * words[K_W]
         if not pointwise:
-            locate(words, places, p, last)
-            aim(words, places, x + begin * x_block, zeros)
+            locate(words, places, x + begin * x_block, p, last)
+            aim(words, places, rows_at, zeros)
         for block in range(begin, end):
             n = min(lanes, channels - block * lanes)
             w_block = w + block * lanes * taps * columns

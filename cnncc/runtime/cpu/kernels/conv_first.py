@@ -101,17 +101,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import (
-        load_f32,
-        load_words,
-        outside,
-        select,
-        stack,
-        store_f32,
-        store_i64,
-        word_float,
-    )
-    from cnncc.runtime.cpu.simd import load, splat, store
+    from cnncc.runtime.cpu.memory_access import load_words, outside, stack, store_i64, word_float
+    from cnncc.runtime.cpu.simd import load_first, splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_of_row
     from cnncc.runtime.cpu.tile_spread import tile_fma_spread
 
@@ -130,19 +121,16 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
     A, B = word["a"], word["b"]
 
     @register_jitable
-    def copy_row(row, target, zero, pad, in_w, patch_w):
+    def copy_row(row, target, pad, in_w, patch_w):
         """A row of x with ``pad`` zeros before it and zeros after it; what follows the target is overwritten."""
-        for at in range(-pad, patch_w - pad, lanes):
-            if at >= 0 and at + lanes <= in_w:
-                store(target, load(row + 4 * at, lanes))
-            else:
-                for lane in range(lanes):
-                    place = select(outside(at + lane, in_w), zero, row + 4 * (at + lane))
-                    store_f32(target + 4 * lane, load_f32(place))
-            target += width
+        for at in range(0, patch_w, lanes):
+            store(target + 4 * at, splat(0.0, lanes))
+        skipped = max(0, -pad)
+        for at in range(skipped, min(in_w, patch_w - pad), lanes):
+            store(target + 4 * (pad + at), load_first(row + 4 * at, min(lanes, in_w - at), lanes))
 
     @register_jitable
-    def fill(words, x, d, h, zero):
+    def fill(words, x, d, h):
         """The patch of the output rows from (d, h) on."""
         in_d, in_h, in_w, patch_w = words[IN_D], words[IN_H], words[IN_W], words[PATCH_W]
         target = words[SCRATCH]
@@ -155,7 +143,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
                         for at in range(0, patch_w, lanes):
                             store(target + 4 * at, splat(0.0, lanes))
                     else:
-                        copy_row(x + 4 * ((c * in_d + z) * in_h + y) * in_w, target, zero, words[PAD_W], in_w, patch_w)
+                        copy_row(x + 4 * ((c * in_d + z) * in_h + y) * in_w, target, words[PAD_W], in_w, patch_w)
                     target += 4 * patch_w
 
     @register_jitable
@@ -187,8 +175,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
 
     def conv_first(args, begin, end):
         words = load_words(args, word_count)
-        rows_at, zero = stack(row_bytes), stack(64)
-        store_f32(zero, 0.0)
+        rows_at = stack(row_bytes)
         out_d, out_h, out_w, tiles = words[OUT_D], words[OUT_H], words[OUT_W], words[TILES]
         plane, out_blocks, row_groups = out_d * out_h * out_w * width, words[OUT_BLOCKS], words[ROW_GROUPS]
         x_image = 4 * words[CHANNELS] * words[IN_D] * words[IN_H] * words[IN_W]
@@ -199,7 +186,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
             h, q = task % row_groups * words[GROUP_ROWS], task // row_groups
             d, image = q % out_d, q // out_d
             pixels = min(words[GROUP_ROWS], out_h - h) * out_w
-            fill(words, words[X] + image * x_image, d, h, zero)
+            fill(words, words[X] + image * x_image, d, h)
             for tile in range(tiles):
                 at = (image * out_blocks + tile * vectors) * plane + (d * out_h + h) * out_w * width
                 w, bias = words[W] + tile * terms * columns, words[BIAS] + tile * columns
