@@ -8,7 +8,7 @@ PY     := $(VENV)/bin/python
 .PHONY: help demo test property check conformance bench zoo models golden clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(VENV)/test.stamp  ## compile real networks, run them and compare them with ONNX Runtime
 	$(PY) examples/demo.py

@@ -71,10 +71,15 @@ def test_tune_measures_once_and_explain_shows_it(cli: Cli, folder: Path, model: 
     first = cli(*arguments, "--json")
     assert first.code == 0, first.err
     convolutions = first.json["convolutions"]
-    assert [c["name"] for c in convolutions] == list(kernels(cnncc.Plan.load(model.with_suffix(".plan"))))
+    planned = kernels(cnncc.Plan.load(model.with_suffix(".plan")))
+    assert [c["name"] for c in convolutions] == list(planned)
     for one in convolutions:
         assert one["seconds"] > 0 and one["estimate"] > 0 and one["chosen"] and one["shapes"].startswith("1x")
-        assert one["bound"] in ("16 u sum|x||w|", "8 u max|x| sum|w|", "32 u max|x| sum|w|", "64 u max|x| sum|w|")
+        number, _, what = one["bound"].partition(" u ")
+        if "m" in planned[one["name"]][1]:  # for 16 channels at most twice what it is for many, and for 3 thrice
+            assert what == "max|x| sum|w|" and 3 <= int(number) <= 3 * 20 * 5
+        else:
+            assert what == "sum|x||w|" and int(number) == (36 if one["name"] == "conv2" else 16)  # 144, 27, 9, 16 terms
         assert all(a["estimate"] > 0 and a["candidate"] != one["chosen"] for a in one["alternatives"])
     [path] = folder.iterdir()
     assert path.name.startswith("tuning-") and json.loads(path.read_text())["machine"]["threads"] == 1
