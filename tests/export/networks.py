@@ -113,7 +113,7 @@ class Detector(nn.Module):
         boxes = torch.cat([centre - half, centre + half], 1).clamp(0, 32)
         best, order = torch.topk(scores.sigmoid(), 40)
         boxes = boxes[order]
-        kept = torch.ops.cnncc_tests.nms(boxes, best, 10, 0.5)
+        kept = torch.ops.cnncc_tests.nms(boxes, best, 30, 0.3)
         boxes, best = boxes[kept], best[kept]
         pictures = torch.zeros_like(kept)
         pooled = torch.ops.cnncc_tests.roi_align(features, boxes, pictures, 3, 0.25)

@@ -18,6 +18,7 @@ __all__ = ["DATA", "filled", "stripped"]
 
 DATA = Path(__file__).parent / "data"
 KEPT = 16
+BUFFERS = ("centres", "sizes")  # numbers that are no weights
 
 
 def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -28,7 +29,7 @@ def stripped(model: onnx.ModelProto) -> onnx.ModelProto:
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and int(np.prod(tensor.dims)) > KEPT:
+        if tensor.data_type == TensorProto.FLOAT and int(np.prod(tensor.dims)) > KEPT and tensor.name not in BUFFERS:
             tensor.ClearField("raw_data")
             tensor.ClearField("float_data")
     return model
