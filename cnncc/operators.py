@@ -219,12 +219,15 @@ def _operand(graph: Graph, text: str, dtype: DType, name: str) -> Any:
     return graph.add_constant(np.resize(contents, type_.static_shape).astype(type_.dtype.numpy), name)
 
 
+_REFUSED = {("Scan", 8)}  # whose sequences have an axis for the batch
+
+
 def _first_opset(name: str) -> int:
     """The first opset that has the operator; 1 in domains that ONNX does not describe."""
     import onnx
 
     versions = [s.since_version for s in onnx.defs.get_all_schemas_with_history()
-                if s.name == name and s.domain == OPS[name].domain]
+                if s.name == name and s.domain == OPS[name].domain and (name, s.since_version) not in _REFUSED]
     return min(versions, default=1)
 
 

@@ -61,7 +61,18 @@ def test_every_operator_comes_back(module: str) -> None:
     """import_model(export_model(graph)) is the graph, operator by operator."""
     for case in cases_of(module):
         graph = graph_of(case)
-        assert format_graph(import_model(exported(graph))) == format_graph(graph), case
+        back = import_model(exported(graph))
+        if is_rewritten(case):
+            feeds = {v.name: x for v, x in zip(graph.inputs, [x for x in case.inputs if x is not None], strict=True)}
+            assert_equal(run_graph(back, feeds), run_graph(graph, feeds))
+        else:
+            assert format_graph(back) == format_graph(graph), case
+
+
+def is_rewritten(case: Case) -> bool:
+    """Whether the importer makes more nodes of it: Attention's mask of booleans becomes numbers that are added."""
+    mask = case.inputs[3] if case.op.op_type == "Attention" and len(case.inputs) > 3 else None
+    return mask is not None and mask.dtype == bool
 
 
 def test_every_operator_is_tried() -> None:

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.skipif(not NAMES, reason="CNNCC_MODELS does not name a 
 # model -> operators that cnncc has not
 REFUSED = {
     "neg_deeploy_mlperf_ic": {"RequantShift"},
-    "point_history_lstm": {"LSTM"},
 }
 
 

@@ -66,6 +66,11 @@ RUNS = [
     Case(OPS["Resize"](), (normal(1, 2, 5, 5), None, np.array([1, 1, 2.5, 0.5], np.float32))),
     Case(OPS["NonZero"](), (np.float32([[0, 1, 2], [3, 0, 0]]),)),
     Case(OPS["NonZero"](), (np.zeros((2, 0), np.float32),)),
+    Case(OPS["Compress"](axis=1), (normal(3, 4), np.array([True, False, True]))),
+    Case(OPS["CenterCropPad"](), (normal(6, 7), i64(4, 9))),
+    Case(OPS["DFT"](), (normal(2, 8, 1), np.array(6))),
+    Case(OPS["STFT"](), (normal(2, 20, 1), np.array(4), normal(8), np.array(8))),
+    Case(OPS["MelWeightMatrix"](), (*(np.array(n) for n in (5, 32, 16000)), np.float32(100), np.float32(7000))),
 ]
 
 

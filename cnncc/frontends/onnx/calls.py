@@ -147,13 +147,16 @@ def _decode(text: bytes, name: str) -> str:
 
 
 def make_operator(op_type: str, attributes: Mapping[str, Any], schema: onnx.defs.OpSchema | None) -> Op:
-    """The operator. An attribute that it lacks as a field is left out where it has its default value, since that
-    says nothing; otherwise it is an UnsupportedError."""
+    """The operator. A list that is the schema's default stays empty if the field's default is that. An attribute that
+    the operator lacks as a field is left out where it has its default value, since that says nothing; otherwise it is
+    an UnsupportedError."""
     fields = OPS[op_type].__dataclass_fields__
     kept: dict[str, Any] = {}
     for name, value in attributes.items():
         if name in fields:
-            if not _is_same_float(value, fields[name].default):
+            default = fields[name].default
+            is_default = default == () and schema is not None and value == _default(schema, name)
+            if not is_default and not _is_same_float(value, default):
                 kept[name] = _element_type(value, name) if name in _element_type_fields(op_type) else value
         elif schema is None or name not in schema.attributes or value != _default(schema, name):
             raise UnsupportedError(f"its attribute {name}={value!r} is not supported; export the model without it")

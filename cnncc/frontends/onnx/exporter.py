@@ -198,13 +198,16 @@ def _opset(nodes: Sequence[onnx.NodeProto]) -> int:
     return OPSET_NEWEST
 
 
+# Defaults that onnx's inference has to read: it expands the first by its definition, and takes the other for two-sided.
+_SPELT_OUT: dict[str, dict[str, Any]] = {"MeanVarianceNormalization": {"axes": (0, 2, 3)}, "STFT": {"onesided": True}}
+
+
 def _attributes(op_type: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Fields as ONNX attributes; an empty list stands for the default."""
     if op_type == "ConstantOfShape":
         dtype: DType = fields.get("dtype", DType.F32)
         return {"value": _tensor(np.full(1, fields.get("value", 0), dtype.numpy), "value")}
-    if op_type == "MeanVarianceNormalization":  # onnx's inference expands it by its definition, which needs the axes
-        fields = {"axes": (0, 2, 3)} | fields
+    fields = _SPELT_OUT.get(op_type, {}) | fields
     return {name: _attribute(value) for name, value in fields.items() if value not in (None, ())}
 
 
