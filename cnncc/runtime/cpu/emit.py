@@ -84,7 +84,18 @@ class Whole:
         return self._with(other, self.b.mul)
 
     def __floordiv__(self, other: "Whole | Value | int") -> "Whole":
-        return self._with(other, self.b.udiv)
+        return self._with(other, self.b.udiv if isinstance(other, int) else self._quotient)
+
+    def _quotient(self, x: Value, y: Value) -> Value:
+        """Strides and dilations are mostly 1, and a division takes as long as twenty additions."""
+        before = self.b.block
+        with self.b.if_then(self.b.icmp_signed("!=", y, I64(1))):
+            divided = self.b.udiv(x, y)
+            inside = self.b.block
+        result = self.b.phi(I64)
+        result.add_incoming(x, before)
+        result.add_incoming(divided, inside)
+        return result
 
     def __mod__(self, other: "Whole | Value | int") -> "Whole":
         return self._with(other, self.b.urem)

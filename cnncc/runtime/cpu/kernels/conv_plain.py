@@ -205,10 +205,15 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
         part, terms, taps = 4 * height * pitch, 0, words[K_H] * words[K_W]
         for j in range(words[K_H]):
             row = j * words[DILATION_H]
-            down = row % stride_h * stride_w * part + 4 * (row // stride_h) * pitch
+            down = 4 * row * pitch
+            if stride_h != 1:
+                down = row % stride_h * stride_w * part + 4 * (row // stride_h) * pitch
             for t in range(words[K_W]):
                 column = t * words[DILATION_W]
-                store_i64(table + 8 * terms, down + column % stride_w * part + 4 * (column // stride_w))
+                across = 4 * column
+                if stride_w != 1:
+                    across = column % stride_w * part + 4 * (column // stride_w)
+                store_i64(table + 8 * terms, down + across)
                 terms += 1
         for _ in range((words[CHANNELS] * words[K_D] - 1) * taps):
             at = load_i64(table + 8 * (terms - taps)) + stride_h * stride_w * part

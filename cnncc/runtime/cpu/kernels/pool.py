@@ -97,16 +97,17 @@ class _Emitter:
                 first, first_tap, width = self._clipped(word, w, "w")
                 return reduce(w, width, first + first_tap * dilation, 1)
 
-            def inside(w, _):
-                w = Whole(b, w)
-                return reduce(w, taps, w * stride - begin, 4)
+            def inside(columns):
+                return lambda w, _: reduce(Whole(b, w), taps, Whole(b, w) * stride - begin, columns)
 
             # Windows of whole width begin between columns 0 and in_w - 1 - (taps - 1) * dilation.
             last = (in_w - 1 - (taps - 1) * dilation + begin + stride).at_least(0) // stride
             start = ((begin + stride - 1) // stride).at_most(out_w)
-            stop = start + (last.at_most(out_w) - start).at_least(0) // 4 * 4
+            stop = start + (last.at_most(out_w) - start).at_least(0)
+            fours = start + (stop - start) // 4 * 4
             loop(b, I64(0), start.v, 1, [], border)
-            loop(b, start.v, stop.v, 4, [], inside)
+            loop(b, start.v, fours.v, 4, [], inside(4))
+            loop(b, fours.v, stop.v, 1, [], inside(1))
             loop(b, stop.v, out_w.v, 1, [], border)
 
         return emitted("row", 5, code)
