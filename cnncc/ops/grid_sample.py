@@ -80,6 +80,7 @@ class AffineGrid(Op):
     since = 20
     operands = ("theta", "size")
     results = ("grid",)
+    shaped_by = ("size",)
 
     align_corners: bool = False
 

@@ -32,6 +32,7 @@ class MaxUnpool(Op):
     since = 22
     operands = ("X", "I", "output_shape?")
     results = ("output",)
+    shaped_by = ("output_shape",)
 
     kernel_shape: tuple[int, ...]
     pads: tuple[int, ...] = ()
@@ -79,6 +80,7 @@ class Col2Im(Op):
     since = 18
     operands = ("input", "image_shape", "block_shape")
     results = ("output",)
+    shaped_by = ("image_shape",)
 
     dilations: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()

@@ -92,3 +92,20 @@ def test_infer(op: Op, operands: list[str | Operand | None], types: str) -> None
 ])
 def test_wrong_input(make: Callable[[], Op], operands: list[str | Operand | None], message: str) -> None:
     assert_refused(make, operands, message)
+
+
+def test_shapes_that_only_the_data_tell() -> None:
+    """Through a session: the step is bound when its shape has been read."""
+    import cnncc
+    from cnncc.ir import Graph, parse_type
+
+    graph = Graph("net")
+    x, index, shape = (graph.add_input(name, parse_type(text)) for name, text in
+                       (("x", "f32[1,1,2,2]"), ("i", "i64[1,1,2,2]"), ("shape", "i64[4]")))
+    unpooled = graph.add_node(MaxUnpool((2, 2), strides=(2, 2)), [x, index, shape])
+    cut = graph.add_node(CenterCropPad(), [unpooled.output, shape])
+    graph.set_outputs([cut.output], ["y"])
+    feeds = {"x": normal(1, 1, 2, 2), "i": np.array([[[[0, 3], [12, 19]]]]), "shape": np.array((1, 1, 5, 4))}
+    [expected] = MaxUnpool((2, 2), strides=(2, 2)).reference(*feeds.values())
+    [got] = cnncc.InferenceSession(cnncc.compile(graph, warm=False)).run(None, feeds)
+    np.testing.assert_array_equal(got, expected)
