@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .passes.manager import PassRecord
     from .runtime.cpu.lower.conv import ConvLowering
 
-__all__ = ["LEVELS", "compile", "optimise"]
+__all__ = ["LEVELS", "compile", "optimise", "warm_plan"]
 
 LEVELS = (0, 1, 2)
 TUNING_ROUNDS = 3
@@ -83,9 +83,14 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         tell("planning memory", 0, 1)
         plan = dataclasses.replace(plan, arena=bind(plan, {}).storage.arena)
     if warm:
-        for piece in plan.walk():
-            _warm(piece, tell)
+        warm_plan(plan, tell)
     return plan
+
+
+def warm_plan(plan: Plan, tell: Event) -> None:
+    """Compiles the kernels that a plan and the bodies in it need, unless the kernel cache has them."""
+    for piece in plan.walk():
+        _warm(piece, tell)
 
 
 def _ranges(graph: Graph, given: Mapping[str, range]) -> dict[str, tuple[int, int]]:

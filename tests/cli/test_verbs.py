@@ -133,6 +133,11 @@ def test_cache_and_version(shell: Cli, tmp_path: Path, monkeypatch: pytest.Monke
     assert empty == {"path": str(tmp_path / "cache" / "cnncc"), "entries": 0, "bytes": 0}
     (tmp_path / "cache" / "cnncc" / "old.o").write_bytes(b"x")
     assert shell("cache", "clear").out == "removed 1 kernels\n"
+    (tmp_path / "one.cnn").write_text("network one:\n  input x: f32[1,4]\n  output y = relu(x)")
+    first = shell("cache", "warm", "one.cnn", "--json").json
+    assert first["compiled"] == first["entries"] > 0
+    assert shell("cache", "warm", "one.cnn", "--json").json == {**first, "compiled": 0}
+    assert "nothing" in shell("cache", "warm", "nothing").err and shell("cache", "info", "one.cnn").code == 2
     assert shell("version", "--json").json["cnncc"] == cnncc.__version__
 
 
