@@ -257,15 +257,16 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                     at += 2 * row_bytes
 
     @register_jitable
-    def multiply(acc, words, w, n, taps, ahead, step):
-        """All taps of one block of ``n`` input channels; the addresses move on to the next."""
+    def multiply(acc, words, w, n, taps, more, ahead, step):
+        """All taps of one block of ``n`` input channels; the addresses move on to the next, if there is one."""
         at = words[SCRATCH]
         for _ in range(taps):
             acc = tile_fma_ahead(acc, at, 4, w, columns, n, 4, ahead, step)
             w += n * columns
             ahead += n * step
-            for r in range(rows):
-                store_i64(at + 8 * r, load_i64(at + 8 * r) + load_i64(at + row_bytes + 8 * r))
+            if more:
+                for r in range(rows):
+                    store_i64(at + 8 * r, load_i64(at + 8 * r) + load_i64(at + row_bytes + 8 * r))
             at += 2 * row_bytes
         return acc
 
@@ -308,7 +309,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             if pointwise:
                 acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last, ahead, step)
             else:
-                acc = multiply(acc, words, w_block, n, taps, ahead, step)
+                acc = multiply(acc, words, w_block, n, taps, block + 1 < end, ahead, step)
             ahead += n * taps * step
         return acc
 
