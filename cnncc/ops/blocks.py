@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,10 @@ class _Blocks(Op):
         if self.mode not in ("DCR", "CRD"):
             raise OpError(f"{self.op_type}: mode must be DCR or CRD, not '{self.mode}'")
 
+    def split(self, shape: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """The axes that an X of this shape is split into, sizes known or not, and the order they stand in after."""
+        raise NotImplementedError  # abstract
+
     def _check_rank(self, x: Operand) -> None:
         if x.type.rank != 4:
             raise OpError(f"{self.op_type}: the input must be [N, C, H, W], not {x.type}")
@@ -49,14 +54,17 @@ class DepthToSpace(_Blocks):
             raise OpError(f"DepthToSpace: the {c} channels of {x.type} are not divisible by blocksize^2 = {b * b}")
         return (TensorType(x.type.dtype, (n, c // (b * b), h * b, w * b)),)
 
-    def reference(self, x: Array) -> tuple[Array, ...]:
-        (n, c, h, w), b = x.shape, self.blocksize
+    def split(self, shape: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        (n, c, h, w), b = shape, self.blocksize
         c //= b * b
         if self.mode == "DCR":
-            y = x.reshape(n, b, b, c, h, w).transpose(0, 3, 4, 1, 5, 2)
-        else:
-            y = x.reshape(n, c, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
-        return (y.reshape(n, c, h * b, w * b),)
+            return (n, b, b, c, h, w), (0, 3, 4, 1, 5, 2)
+        return (n, c, b, b, h, w), (0, 1, 4, 2, 5, 3)
+
+    def reference(self, x: Array) -> tuple[Array, ...]:
+        (n, c, h, w), b = x.shape, self.blocksize
+        sizes, order = self.split(x.shape)
+        return (x.reshape(sizes).transpose(order).reshape(n, c // (b * b), h * b, w * b),)
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,11 @@ class SpaceToDepth(_Blocks):
             raise OpError(f"SpaceToDepth: the height and width of {x.type} are not divisible by blocksize = {b}")
         return (TensorType(x.type.dtype, (n, c * b * b, h // b, w // b)),)
 
+    def split(self, shape: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        (n, c, h, w), b = shape, self.blocksize
+        return (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4)
+
     def reference(self, x: Array) -> tuple[Array, ...]:
         (n, c, h, w), b = x.shape, self.blocksize
-        y = x.reshape(n, c, h // b, b, w // b, b)
-        y = y.transpose(0, 3, 5, 1, 2, 4) if self.mode == "DCR" else y.transpose(0, 1, 3, 5, 2, 4)
-        return (y.reshape(n, c * b * b, h // b, w // b),)
+        sizes, order = self.split(x.shape)
+        return (x.reshape(sizes).transpose(order).reshape(n, c * b * b, h // b, w // b),)

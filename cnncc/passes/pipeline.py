@@ -25,8 +25,10 @@ from .manager import Pass, Pipeline
 from .move_dequantize import move_dequantize
 from .project_recurrent_inputs import project_recurrent_inputs
 from .recognize_activations import recognize_activations
+from .recognize_depth_to_space import recognize_depth_to_space
 from .recognize_group_normalization import recognize_group_normalization
 from .recognize_normalization import recognize_normalization
+from .recognize_space_to_depth import recognize_space_to_depth
 from .resolve_auto_pad import resolve_auto_pad
 from .simplify_bodies import simplify_bodies
 from .simplify_reshapes import simplify_reshapes
@@ -58,8 +60,10 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     move_dequantize,
     project_recurrent_inputs,
     recognize_activations,
+    recognize_depth_to_space,
     recognize_group_normalization,
     recognize_normalization,
+    recognize_space_to_depth,
     resolve_auto_pad,
     simplify_bodies,
     simplify_reshapes,
@@ -115,6 +119,8 @@ _FUSE: Pipeline = (
         simplify_reshapes,
         eliminate_identities,
     ),
+    recognize_space_to_depth,
+    recognize_depth_to_space,
     recognize_normalization,
     recognize_group_normalization,
     fuse_attention,

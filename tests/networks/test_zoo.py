@@ -68,3 +68,14 @@ def test_resnet50_is_its_convolutions() -> None:
     assert kinds == {"Conv": 53, "MaxPool": 1, "GlobalAveragePool": 1, "Gemm": 1, "Softmax": 1}
     residual = [step for step in plan.steps if step.op.op_type == "Conv" and len(step.inputs) == 4]
     assert len(residual) == 16
+
+
+def test_a_channel_shuffle_is_one_copy() -> None:
+    """Each of ShuffleNet's 16: Reshape, Transpose, Reshape, of which only the Transpose moves anything. Where the
+    depthwise convolution behind it wants blocks of channels, a reorder of its own makes them."""
+    plan = cnncc.compile(LIGHT / networks.NETWORKS["shufflenet"].file, warm=False)
+    turns = [i for i, step in enumerate(plan.steps) if step.op.op_type == "Transpose"]
+    assert len(turns) == 16
+    for i in turns:
+        assert [(step.op.op_type, step.kernel) for step in plan.steps[i - 1:i + 2]] == [
+            ("Reshape", ALIAS), ("Transpose", "copy"), ("Reshape", ALIAS)]

@@ -86,18 +86,11 @@ class _Transpose(_CopyLowering):
         return _permuted(shape, op.permutation(len(shape)))
 
 
-class _DepthToSpace(_CopyLowering):
-    def axes(self, op: Any, shape: tuple[int, ...], outputs: tuple[int, ...]) -> list[Axis]:
-        (n, c, h, w), b = shape, op.blocksize
-        if op.mode == "DCR":
-            return _permuted((n, b, b, c // (b * b), h, w), (0, 3, 4, 1, 5, 2))
-        return _permuted((n, c // (b * b), b, b, h, w), (0, 1, 4, 2, 5, 3))
+class _Blocks(_CopyLowering):
+    """DepthToSpace and SpaceToDepth."""
 
-
-class _SpaceToDepth(_CopyLowering):
     def axes(self, op: Any, shape: tuple[int, ...], outputs: tuple[int, ...]) -> list[Axis]:
-        (n, c, h, w), b = shape, op.blocksize
-        return _permuted((n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4) if op.mode == "DCR" else (0, 1, 3, 5, 2, 4))
+        return _permuted(*op.split(shape))
 
 
 class _Slice(Lowering):
@@ -288,7 +281,7 @@ class _Tile(Lowering):
 LOWERINGS: dict[str, Lowering] = {
     "CenterCropPad": _CenterCropPad(),
     "ConstantOfShape": _ConstantOfShape(),
-    "DepthToSpace": _DepthToSpace(),
+    "DepthToSpace": _Blocks(),
     "Dropout": _Alias(),
     "Expand": _Expand(),
     "Flatten": _Alias(),
@@ -297,7 +290,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Pad": _Pad(),
     "Reshape": _Alias(),
     "Slice": _Slice(),
-    "SpaceToDepth": _SpaceToDepth(),
+    "SpaceToDepth": _Blocks(),
     "Squeeze": _Alias(),
     "Tile": _Tile(),
     "Transpose": _Transpose(),
