@@ -7,6 +7,7 @@ tests. That the wheel declares them is checked apart.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,9 @@ DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf"}  # where an import's nam
 
 
 def command(*arguments: object, cwd: Path) -> str:
-    done = subprocess.run([str(a) for a in arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(a) for a in arguments], cwd=cwd, env=environment, capture_output=True, text=True,
+                          timeout=300)
     assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
     return done.stdout
 
