@@ -52,6 +52,7 @@ SAMPLES = {
     "MatMul": "T[2,16], =T[16,8]",
     "Einsum": 'T[2,3], T[3,4] {equation="ij,jk->ik"}',
     "Attention": "T[1,2,4,8], T[1,2,4,8], T[1,2,4,8]",
+    "RotaryEmbedding": "T[1,2,4,8], T[1,4,4], T[1,4,4]",
     "ConvInteger": "T[1,16,8,8], =T[8,16,3,3]",
     "QLinearConv": f"T[1,16,8,8], {_SCALES}, =T[8,16,3,3], {_SCALES}, {_SCALES}",
     "MatMulInteger": "T[2,16], =T[16,8]",

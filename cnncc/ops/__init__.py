@@ -26,6 +26,7 @@ _MODULES = {
     "einsum": "Einsum",
     "det": "Det",
     "attention": "Attention",
+    "rotary_embedding": "RotaryEmbedding",
     "integer_conv": "ConvInteger QLinearConv",
     "integer_matmul": "MatMulInteger QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul QGemm",
     "qlinear": "QLinearActivation QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool "

@@ -7,6 +7,7 @@ from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .eliminate_identities import eliminate_identities
 from .expand_quantized import expand_quantized
+from .expand_rotary_embedding import expand_rotary_embedding
 from .flush_subnormal_weights import flush_subnormal_weights
 from .fold_batch_norm import fold_batch_norm
 from .fold_constants import fold_constants
@@ -43,6 +44,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     eliminate_dead_nodes,
     eliminate_identities,
     expand_quantized,
+    expand_rotary_embedding,
     flush_subnormal_weights,
     fold_batch_norm,
     fold_constants,
@@ -93,6 +95,7 @@ _QUANTIZE: Pipeline = (
 _PREPARE: Pipeline = (
     inline_bodies,
     simplify_bodies,
+    expand_rotary_embedding,
     widen_float16,
     fold_shape_arithmetic,
     fold_constants,

@@ -50,6 +50,10 @@ CASES: list[tuple[str, list[np.ndarray | None], dict[str, Any]]] = [
     ("Attention", [TOKENS, normal(12, 36) / 3, normal(36)], {"num_heads": 3, "unidirectional": 1}),
     ("MultiHeadAttention", [TOKENS, normal(2, 5, 12, seed=1), normal(2, 5, 12, seed=2), normal(36), MASK,
                             normal(2, 3, 5, 5)], {"num_heads": 3}),
+    ("RotaryEmbedding", [TOKENS, np.array([2]), normal(9, 3), normal(9, 3)], {}),
+    ("RotaryEmbedding", [TOKENS, np.arange(10).reshape(2, 5)[:, ::-1].copy(), normal(10, 1), normal(10, 1)],
+     {"num_heads": 3, "rotary_embedding_dim": 2, "interleaved": 1}),
+    ("RotaryEmbedding", [normal(2, 3, 5, 4), np.array([0]), normal(9, 2), normal(9, 2)], {"interleaved": 1}),
 ]
 
 
@@ -73,6 +77,7 @@ def test_simplified_layer_normalization_of_onnx_s_domain() -> None:
 @pytest.mark.parametrize(("op_type", "inputs", "outputs", "attributes", "said"), [
     ("FusedConv", [X, W], 1, {"activation": "Softplus"}, "its activation 'Softplus' is not supported"),
     ("MultiHeadAttention", [TOKENS], 1, {"num_heads": 3}, "that are packed"),
+    ("RotaryEmbedding", [TOKENS, np.array([0]), normal(9, 2), normal(9, 2)], 1, {"scale": 2.0}, "its scale is not"),
     ("FusedMatMul", [TOKENS, TOKENS], 1, {"transBatchA": 1}, "its transposed batch is not supported"),
 ])
 def test_without_an_equivalent(op_type: str, inputs: Any, outputs: int, attributes: dict[str, Any], said: str) -> None:

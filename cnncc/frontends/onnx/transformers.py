@@ -218,6 +218,35 @@ def _attention(call: Call) -> None:
     _finish_attention(call, q, k, v, _padding_mask(call, _optional(call, 3), _optional(call, 5)))
 
 
+def _rotary_embedding(call: Call) -> None:
+    """The caches come last; one position stands for a row of positions that starts there."""
+    x, ids, cos, sin = (call.operand(i) for i in range(4))
+    attributes = call.attributes
+    _refuse(call, "packed batch", attributes.get("is_packed_batching"))
+    _refuse(call, "scale", attributes.get("scale", 1.0) != 1.0)
+    heads, turned, width = (attributes.get("num_heads", 0), attributes.get("rotary_embedding_dim", 0), x.type.shape[-1])
+    if x.type.rank == 3 and not heads:
+        half = cos.type.shape[-1]
+        if not isinstance(half, int) or not isinstance(width, int):
+            raise UnsupportedError("its heads cannot be counted; export it with num_heads")
+        heads = width // (2 * half)
+    if ids.type.rank == 1:
+        ids = _positions_from(call, ids, x)
+    _become(call, "RotaryEmbedding", [x, cos, sin, ids], {
+        "interleaved": bool(attributes.get("interleaved", 0)), "num_heads": heads, "rotary_embedding_dim": turned})
+
+
+def _positions_from(call: Call, first: Value, x: Value) -> Value:
+    """[batch, length]: first, first + 1, ... in every row."""
+    axis = x.type.rank - 2
+    zero, one = (call.constant(np.array(n), name) for n, name in ((0, "zero"), (1, "one")))
+    shape = call.emit("Shape", [x], {}, "shape")
+    length = call.emit("Gather", [shape, call.constant(np.array(axis), "axis")], {}, "length")
+    row = call.emit("Add", [call.emit("Range", [zero, length, one], {}, "range"), first], {}, "row")
+    sizes = call.emit("Gather", [shape, call.constant(np.array([0, axis]), "axes")], {}, "sizes")
+    return call.emit("Expand", [row, sizes], {}, "positions")
+
+
 # operator of com.microsoft -> how it becomes ONNX's
 TRANSFORMERS: dict[str, Callable[[Call], None]] = {
     "Attention": _attention,
@@ -229,6 +258,7 @@ TRANSFORMERS: dict[str, Callable[[Call], None]] = {
     "Gelu": _gelu("none"),
     "MultiHeadAttention": _multi_head_attention,
     "QuickGelu": _quick_gelu,
+    "RotaryEmbedding": _rotary_embedding,
     "SimplifiedLayerNormalization": simplified_layer_normalization,
     "SkipLayerNormalization": _skip(False),
     "SkipSimplifiedLayerNormalization": _skip(True),
