@@ -46,7 +46,7 @@ def test_infer(op: str, operands: list[Any], result: str) -> None:
     assert inferred(OPS[op](), *operands) == result
 
 
-# An operator and its inputs, all of which are given in the run.
+# An operator and its inputs, all of which but `constants` are given in the run.
 RUNS = [
     Case(OPS["Reshape"](), (normal(6, 4), i64(3, -1, 2))),
     Case(OPS["Expand"](), (normal(3, 1), i64(2, 1, 4))),
@@ -68,6 +68,10 @@ RUNS = [
     Case(OPS["NonZero"](), (np.zeros((2, 0), np.float32),)),
     Case(OPS["Compress"](axis=1), (normal(3, 4), np.array([True, False, True]))),
     Case(OPS["CenterCropPad"](), (normal(6, 7), i64(4, 9))),
+    Case(OPS["AffineGrid"](), (normal(2, 2, 3), i64(2, 3, 4, 5))),
+    Case(OPS["Col2Im"](), (normal(1, 8, 6), i64(3, 4), i64(2, 2)), constants=(2,)),
+    Case(OPS["MaxUnpool"](kernel_shape=(2, 2), strides=(2, 2)),
+         (normal(1, 1, 2, 2), i64(5, 7, 13, 15).reshape(1, 1, 2, 2), i64(1, 1, 4, 4))),
     Case(OPS["DFT"](), (normal(2, 8, 1), np.array(6))),
     Case(OPS["STFT"](), (normal(2, 20, 1), np.array(4), normal(8), np.array(8))),
     Case(OPS["MelWeightMatrix"](), (*(np.array(n) for n in (5, 32, 16000)), np.float32(100), np.float32(7000))),
@@ -79,12 +83,14 @@ def test_run(case: Case) -> None:
     arrays = case.arrays(DType.F32)
     given = Case(case.op, case.inputs, tuple(range(len(arrays))), case.outputs)  # for the types of the model
     model = model_of(given, DType.F32, onnx.defs.onnx_opset_version())
-    weights = model.graph.initializer
-    model.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in weights)
-    del model.graph.initializer[:]
+    fixed = {f"x{i}" for i in case.constants}
+    moved = [t for t in model.graph.initializer if t.name not in fixed]
+    model.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in moved)
+    for tensor in moved:
+        model.graph.initializer.remove(tensor)
     session = cnncc.InferenceSession(cnncc.compile(model, warm=False))
     expected = case.op.reference(*arrays)
-    feeds = {f"x{i}": x for i, x in enumerate(arrays) if x is not None}
+    feeds = {f"x{i}": x for i, x in enumerate(arrays) if x is not None and i not in case.constants}
     for _ in range(2):
         for got, wanted in zip(session.run(None, feeds), expected, strict=False):
             assert_same(got, np.asarray(wanted))
