@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .console import Reporter, human_bytes, print_json, print_line, print_table
 from .options import Json, Quiet
-
-if TYPE_CHECKING:
-    from ..plan import Plan
 
 # What `warm` compiles for where nothing is named: networks of the zoo that between them need most kernels.
 COMMON = ("lenet5", "alexnet", "vgg16", "resnet50", "resnext50", "googlenet", "densenet121", "squeezenet",
@@ -92,7 +89,7 @@ def _warm(networks: list[str], as_json: bool, quiet: bool) -> None:
                    f"{after.entries}")
 
 
-def _compile(network: str, reporter: Reporter) -> Plan:
+def _compile(network: str, reporter: Reporter) -> None:
     """Compiles what the file, or the network of the zoo, needs and is not in the cache."""
     from .. import compile, zoo
     from .. import network as read_network
@@ -104,7 +101,6 @@ def _compile(network: str, reporter: Reporter) -> Plan:
 
     path = Path(network)
     if path.suffix in (".onnx", ".cnn", ".plan") or path.exists():
-        plan = open_plan(path, reporter)
-        warm_plan(plan, tell)
-        return plan
-    return compile(read_network(zoo.find(network).path, network, seed=0), on_event=tell)
+        warm_plan(open_plan(path, reporter), tell)
+    else:
+        compile(read_network(zoo.find(network).path, network, seed=0), on_event=tell)

@@ -34,6 +34,7 @@ LINE = 64  # bytes by which points are moved apart, lest they meet in the same s
 MIN_TASKS = 4
 PACK_FLOATS = 1 << 16
 
+
 def supports(shape: ConvShape) -> bool:
     """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
     return (
