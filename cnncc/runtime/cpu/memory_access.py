@@ -169,21 +169,6 @@ def pause(typingctx):
     return signature(types.void), codegen
 
 
-@intrinsic(prefer_literal=True)
-def prefetch(typingctx, address, locality):
-    """Ask for the cache line at ``address``; ``locality`` 3 = all levels ... 0 = streaming. Never faults."""
-    level = constant(locality)
-
-    def codegen(context, builder, sig, args):
-        place = pointer(builder, args[0], ir.IntType(8))
-        kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
-        fn = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fn, [place, I32(0), I32(level), I32(1)])
-        return context.get_dummy_value()
-
-    return signature(types.void, types.int64, locality), codegen
-
-
 def _caller(name: str, arity: int):
     def typer(typingctx, address, *kinds):
         def codegen(context, builder, sig, args):
