@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test property check conformance bench zoo models golden clean
+.PHONY: help demo test property fuzz check conformance bench zoo models golden clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,6 +18,9 @@ test: $(VENV)/test.stamp  ## run all tests
 
 property: $(VENV)/test.stamp  ## 20,000 random configurations of kernels against float64; ARGS="--seed 1", ...
 	$(PY) -m tests.property $(ARGS)
+
+fuzz: $(VENV)/test.stamp  ## try mutants of models, plans and networks for MINUTES=10; ARGS="onnx --seed 1", ...
+	$(PY) -m tests.fuzz --minutes $(or $(MINUTES),10) $(ARGS)
 
 check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .
