@@ -15,6 +15,10 @@ The table is one int64 array:
     counters per step, (slots + 1) cache lines: done, then the number claimed in each slot
 
 Where ``stamps`` is an address, the time after each step is written there as a timespec, 16 bytes a step.
+
+A parallel region is entered through the threading layer's gate, two words: how many runs are inside, and how many may
+be. A run that finds no room works alone. Counting in native code leaves no moment at which an exception of Python's (an
+interrupt, say) could leave the gate shut.
 """
 
 import ctypes
@@ -34,7 +38,7 @@ __all__ = ["StepRecord", "StepTable", "aligned_words", "available_threads", "thr
 
 LINE = 8  # words in a cache line
 H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE = range(7)
-H_STEPS, H_COUNTERS, H_IDS, H_POOL, H_CLOCK, H_STAMPS = range(7, 13)
+H_STEPS, H_COUNTERS, H_IDS, H_POOL, H_CLOCK, H_STAMPS, H_GATE = range(7, 14)
 HEADER_WORDS = 2 * LINE
 S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN, S_SERIAL = range(6)
 STEP_WORDS = LINE
@@ -143,7 +147,7 @@ def build_work():
 
 def build_run():
     """``run(table, begin, end, threads)``: reset the counters, then work alone or in one parallel region."""
-    from cnncc.runtime.cpu.memory_access import call_3, call_8, load_i64, stack, store_i64
+    from cnncc.runtime.cpu.memory_access import call_3, call_8, fetch_add, load_i64, stack, store_i64
 
     stamp = build_stamp()
 
@@ -151,7 +155,11 @@ def build_run():
         lines = load_i64(table + 8 * H_SLOTS) + 1
         counters = load_i64(table + 8 * H_COUNTERS)
         serial = load_i64(load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * begin + 8 * S_SERIAL)
-        if threads <= 1 or serial >= end - begin:
+        gate, alone = load_i64(table + 8 * H_GATE), threads <= 1 or serial >= end - begin
+        if not alone and fetch_add(gate, 1) >= load_i64(gate + 8):
+            fetch_add(gate, -1)
+            alone = True
+        if alone:
             for number in range(begin, end):
                 step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
                 tasks = load_i64(step + 8 * S_TASKS)
@@ -174,6 +182,7 @@ def build_run():
             load_i64(table + 8 * H_PARALLEL_FOR), work, place, place + 8, place + 16, table,
             load_i64(table + 8 * H_POOL), 1, threads,
         )  # fmt: skip
+        fetch_add(gate, -1)
 
     return run
 
@@ -228,7 +237,6 @@ class StepTable:
         self.threads = max(1, threads)
         self.count = len(steps)
         self._run = _native_run()
-        self._lock = None
         self._shapes = [(s.scratch_word >= 0, _padded(len(s.words))) for s in steps]
         self.words = _argument_words(steps, self.threads, scratch, scratch_stride)
         self.table = self._build(steps)
@@ -244,8 +252,8 @@ class StepTable:
         table[sizes[0] : sizes[0] + slots] = np.arange(slots)
         if slots > 1:
             layer = threading_layer()
-            self._lock, self._start = layer.lock, layer.start
-            table[H_PARALLEL_FOR], table[H_POOL] = layer.parallel_for, layer.pool
+            self._start, self._gate = layer.start, layer.gate
+            table[H_PARALLEL_FOR], table[H_POOL], table[H_GATE] = layer.parallel_for, layer.pool, layer.gate.ctypes.data
             table[H_WORK] = native.get_kernel("executor_work", ())
         table[H_YIELD], table[H_SLOTS] = _yield_address(), slots
         table[H_STEPS], table[H_COUNTERS], table[H_IDS] = records, counters, ids
@@ -273,7 +281,7 @@ class StepTable:
     def run(self, begin: int = 0, end: int | None = None, threads: int | None = None) -> None:
         """Execute steps begin..end-1 (all by default) with up to the table's number of threads. Releases the GIL.
 
-        Where the threading layer serves one run at a time and is busy, this run works alone.
+        Where the threading layer serves no further run at this time, this one works alone.
         """
         end = self.count if end is None else end
         if begin >= end:
@@ -283,23 +291,14 @@ class StepTable:
             self._run(self.address, begin, end, 1)
             return
         self._start(threads)
-        if self._lock is None:
-            self._run(self.address, begin, end, threads)
-        elif self._lock.acquire(blocking=False):
-            try:
-                self._run(self.address, begin, end, threads)
-            finally:
-                self._lock.release()
-        else:
-            self._run(self.address, begin, end, 1)
-
+        self._run(self.address, begin, end, threads)
 
     def run_timed(self, begin: int, end: int) -> np.ndarray:
         """Like ``run``; when the run began and when each of the steps ended, in nanoseconds of CLOCK_MONOTONIC."""
         stamps = np.zeros((self.count, 2), np.int64)
-        self.table[H_CLOCK], self.table[H_STAMPS] = _clock_address(), stamps.ctypes.data
-        start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         try:
+            self.table[H_CLOCK], self.table[H_STAMPS] = _clock_address(), stamps.ctypes.data
+            start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             self.run(begin, end)
         finally:
             self.table[H_STAMPS] = 0

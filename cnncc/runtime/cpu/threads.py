@@ -11,6 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from cnncc.errors import InputError
+
+NO_LIMIT = 1 << 40  # runs at a time
+_choosing = threading.RLock()
+
 
 def available_threads() -> int:
     """CPUs this process may use: its affinity mask, limited by the cgroup's quota rounded up."""
@@ -65,42 +72,54 @@ class ThreadingLayer:
     """``name`` is pool (our own), or Numba's omp, tbb or workqueue.
 
     ``parallel_for`` is the address of a C function like Numba's numba_parallel_for, ``pool`` its sixth argument.
-    ``lock`` must be held during a run where the layer serves one at a time. ``start`` provides for n threads.
+    ``gate``: how many runs are in it, and how many may be (see executor.py). ``start`` provides for n threads.
     """
 
     name: str
     parallel_for: int
+    gate: np.ndarray[Any, Any]
     pool: int = 0
-    lock: Any = None
     start: Callable[[int], None] = lambda threads: None
 
 
-@cache
 def threading_layer() -> ThreadingLayer:
     """Our own pool where the system has what it needs; Numba's layer elsewhere, or if NUMBA_THREADING_LAYER is set."""
+    with _choosing:  # two threads that come first must not make a layer each
+        return _threading_layer()
+
+
+@cache
+def _threading_layer() -> ThreadingLayer:
     if "NUMBA_THREADING_LAYER" not in os.environ and hasattr(os, "register_at_fork") and sys.platform != "darwin":
         from cnncc.runtime.cpu.executor import H_ACTIVE
         from cnncc.runtime.cpu.worker_pool import WorkerPool
 
         try:
             pool = WorkerPool(8 * H_ACTIVE)
-            return ThreadingLayer("pool", pool.parallel_for, pool.address, pool.lock, pool.start)
+            return ThreadingLayer("pool", pool.parallel_for, pool.gate, pool.address, pool.start)
         except OSError:
             pass
     return _numba_layer()
 
 
 def _numba_layer() -> ThreadingLayer:
-    """The layer that Numba's settings choose; omp first by default."""
+    """The layer that Numba's settings choose; omp first by default. None survives a fork in a shape to be used, and GNU
+    OpenMP ends the process that tries; so runs of a forked child work alone."""
     import llvmlite.binding as llvm
     from numba import config, threading_layer
     from numba.np.ufunc.parallel import _launch_threads
 
     if config.THREADING_LAYER == "default":
         config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-    _launch_threads()
-    name, lock = threading_layer(), None
+    try:
+        _launch_threads()
+    except ValueError as error:
+        raise InputError(f"NUMBA_THREADING_LAYER is '{config.THREADING_LAYER}', which is not to be had here "
+                         f"({str(error).splitlines()[0].rstrip('.')}): unset it, and cnncc uses its own") from None
+    name = threading_layer()
     if name == "workqueue":
-        lock = threading.Lock()
-        warnings.warn("Numba has no OpenMP here: its workqueue layer takes 100 us for each parallel run", stacklevel=3)
-    return ThreadingLayer(name, llvm.address_of_symbol("numba_parallel_for"), lock=lock)
+        warnings.warn("Numba has no OpenMP here: its workqueue layer takes 100 us for each parallel run", stacklevel=4)
+    gate = np.array([0, 1 if name == "workqueue" else NO_LIMIT], np.int64)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: gate.__setitem__(slice(None), 0))
+    return ThreadingLayer(name, llvm.address_of_symbol("numba_parallel_for"), gate)

@@ -11,6 +11,7 @@ of the pool, each group on a cache line of its own: see the P_ constants.
 import ctypes
 import os
 import threading
+import warnings
 
 import numpy as np
 
@@ -109,7 +110,7 @@ PARALLEL_FOR = Kernel("pool_parallel_for", (), (), build_parallel_for)
 
 
 class WorkerPool:
-    """One a process. ``lock`` is held by the run that uses it; others run alone meanwhile.
+    """One a process, for one run at a time: see ``gate`` in executor.py.
 
     Raises OSError where the C library has no POSIX semaphores in memory. A forked child starts workers of its own.
     """
@@ -121,7 +122,7 @@ class WorkerPool:
         skip = (-self._words.ctypes.data % 64) // 8
         self._words = self._words[skip : skip + POOL_WORDS]
         self.address = self._words.ctypes.data
-        self.lock = threading.Lock()
+        self.gate = np.array([0, 1], np.int64)
         self._starting = threading.Lock()
         try:
             for word, name in ((P_WAIT, "sem_wait"), (P_POST, "sem_post"), (P_YIELD, "sched_yield")):
@@ -140,16 +141,22 @@ class WorkerPool:
             raise OSError("sem_init failed")
 
     def _after_fork(self) -> None:
-        self.lock, self._starting = threading.Lock(), threading.Lock()
+        self._starting = threading.Lock()
+        self.gate[0] = 0  # runs of threads that the child does not have
         self._clear()
 
     def start(self, threads: int) -> None:
-        """Have workers 1 .. threads-1; the caller is thread 0."""
+        """Have workers 1 .. threads-1, or as many of them as the system grants; the caller is thread 0."""
         if self._started >= threads - 1:
             return
         with self._starting:
             run = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(native.get_kernel(WORKER.name, ()))
             while self._started < threads - 1:
+                args = (self.address, self._started + 1, self._active_offset)
+                worker = threading.Thread(target=run, args=args, name=f"cnncc-{self._started + 1}", daemon=True)
                 self._started += 1
-                args = (self.address, self._started, self._active_offset)
-                threading.Thread(target=run, args=args, name=f"cnncc-{self._started}", daemon=True).start()
+                try:
+                    worker.start()
+                except RuntimeError as error:  # the system has no more threads to give
+                    warnings.warn(f"cnncc runs on fewer threads than {threads}: {error}", stacklevel=4)
+                    self._started = max(self._started, threads - 1)

@@ -148,15 +148,83 @@ def run_script(layer: str | None, argument: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fork and POSIX semaphores")
-def test_runs_after_a_fork() -> None:
-    assert run_script(None, "fork") == "pool"
+LAYERS = {None: "worker_pool", "omp": "omppool", "tbb": "tbbpool", "workqueue": "workqueue"}  # the module of each
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
-def test_threading_layers_of_numba(layer: str) -> None:
+@pytest.mark.parametrize("layer", [None, "omp", "tbb", "workqueue"])
+def test_every_threading_layer_runs_and_survives_a_fork(layer: str | None) -> None:
     try:
-        __import__("numba.np.ufunc.omppool" if layer == "omp" else "numba")
+        __import__(f"numba.np.ufunc.{LAYERS[layer]}" if layer else "cnncc.runtime.cpu.worker_pool")
     except ImportError:
         pytest.skip(f"no {layer} here")
-    assert run_script(layer, "stay") == layer
+    assert run_script(layer, "fork" if hasattr(os, "fork") else "stay") == (layer or "pool")
+
+
+def test_a_layer_that_is_not_there_is_one_clear_error() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run_script("nonsense", "stay")
+    assert "InputError: NUMBA_THREADING_LAYER is 'nonsense', which is not to be had here" in failed.value.stderr
+
+
+@pytest.mark.parametrize("inside", [0, 1])
+def test_a_run_that_finds_the_gate_shut_works_alone(adder, inside: int) -> None:
+    """What passes through the gate leaves it as it was, and so does what finds it shut."""
+
+    def build_note():
+        from cnncc.runtime.cpu.memory_access import load_i64, store_i64
+
+        def note(args, begin, end):
+            cells = load_i64(args)
+            for task in range(begin, end):
+                store_i64(cells + 8 * task, load_i64(load_i64(args + 8)))
+
+        return note
+
+    kernel = Kernel("test_note", ("cells", "gate"), (), build_note)
+    cells, gate = aligned_words(64), executor.threading_layer().gate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_kernel", lambda name: kernel)
+        step = StepRecord(native.get_kernel(kernel.name, ()), [cells.ctypes.data, gate.ctypes.data], 64)
+    table = StepTable([step], 2)
+    assert gate[0] == 0
+    gate[0] = inside
+    try:
+        table.run()
+        assert (cells == 1).all() and gate[0] == inside
+    finally:
+        gate[0] = 0
+
+
+def test_threads_that_the_system_refuses_are_done_without(adder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    layer = executor.threading_layer()
+    if layer.name != "pool":
+        pytest.skip("another layer starts its own threads")
+    cells, table = make(adder, 50, 10, layer.start.__self__._started + 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.warns(UserWarning, match="cnncc runs on fewer threads than"):
+            table.run()
+    cells[:] = 0
+    table.run()
+    assert (cells == 10).all()
+
+
+def test_threads_that_come_first_choose_one_layer() -> None:
+    script = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from cnncc.runtime.cpu import executor
+found, barrier = [], threading.Barrier(8)
+def choose():
+    barrier.wait()
+    found.append(executor.threading_layer())
+threads = [threading.Thread(target=choose) for _ in range(8)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert len(found) == 8 and len(set(map(id, found))) == 1
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
