@@ -16,7 +16,7 @@ from .errors import PlanInvalid, UnsupportedError
 from .ir import Graph, Node, Value
 from .ops.identity import Identity
 from .plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Buffer, Plan, Port, Step
-from .runtime.cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
+from .runtime.cpu.lowering import HOST, PLAIN, Choice, Lowering, Refusal, Tensor
 
 __all__ = ["lower"]
 
@@ -24,34 +24,38 @@ Array = np.ndarray[Any, Any]
 
 
 def lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, *, allow_fallback: bool = True,
-          producer: str = "") -> Plan:
-    """The plan of `graph` for a CPU whose vectors hold `lanes` floats.
+          producer: str = "", target: str = "cpu") -> Plan:
+    """The plan of `graph` for a CPU whose vectors hold `lanes` floats, or for another target with its own lowerings.
 
     Raises UnsupportedError, listing every node, if some have no native kernel and `allow_fallback` is false.
     """
-    plan = _lower(graph, lowerings, lanes, producer)
+    plan = _lower(graph, lowerings, lanes, producer, target)
     if plan.fallbacks and not allow_fallback:
         problems = [f"'{s.name}' ({s.op.op_type}): {s.reason}" for s in plan.fallbacks]
+        if target == "cpu":
+            what = "native kernel, and running them on their NumPy reference is not allowed"
+        else:
+            what = "CUDA kernel: allow them to run on the CPU (--fallback cpu), or compile for the CPU"
         raise UnsupportedError(
-            f"{len(problems)} nodes of '{graph.name}' have no native kernel, and running them on their NumPy reference "
-            "is not allowed: " + "; ".join(problems), problems)
+            f"{len(problems)} nodes of '{graph.name}' have no {what}: " + "; ".join(problems), problems)
     return plan
 
 
-def _lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, producer: str = "") -> Plan:
-    builder = _Builder(graph, lowerings, lanes)
+def _lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, producer: str, target: str) -> Plan:
+    builder = _Builder(graph, lowerings, lanes, target)
     for node in graph.walk():
         builder.node(node)
     outputs = tuple(Port(name, builder.buffer(value, PLAIN))
                     for value, name in zip(graph.outputs, graph.output_names, strict=True))
-    return Plan(name=graph.name, target="cpu", lanes=lanes, buffers=tuple(builder.buffers),
+    return Plan(name=graph.name, target=target, lanes=lanes, buffers=tuple(builder.buffers),
                 steps=tuple(builder.steps), inputs=tuple(builder.inputs), outputs=outputs, weights=builder.weights,
                 producer=producer)
 
 
 class _Builder:
-    def __init__(self, graph: Graph, lowerings: Mapping[str, Lowering], lanes: int) -> None:
-        self.lowerings, self.lanes = lowerings, lanes
+    def __init__(self, graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, target: str) -> None:
+        self.lowerings, self.lanes, self.target = lowerings, lanes, target
+        self.outside = PLAIN if target == "cpu" else HOST  # the layout of what runs without a kernel of the target
         self.buffers: list[Buffer] = []
         self.steps: list[Step] = []
         self.weights: dict[int, Array] = {}
@@ -70,6 +74,8 @@ class _Builder:
 
     def buffer(self, value: Value, layout: str) -> int:
         """The buffer that holds `value` in this layout; a reorder step is added if there is none yet."""
+        if layout == HOST and value.known is not None:
+            layout = PLAIN  # it is evaluated on the CPU, before the run
         if value.is_constant:
             if value not in self.places:
                 assert value.constant is not None
@@ -98,7 +104,8 @@ class _Builder:
         tensors = [None if v is None else self._tensor(v) for v in node.inputs]
         lowering = self.lowerings.get(node.op.op_type)
         try:
-            choice = Refusal(f"{node.op.op_type} has no native kernel") if lowering is None else \
+            kernel = "native" if self.target == "cpu" else "CUDA"
+            choice = Refusal(f"{node.op.op_type} has no {kernel} kernel") if lowering is None else \
                 lowering.choose(node.op, tensors, [v.type for v in node.outputs], self.lanes)
         except PlanInvalid as error:  # an operand that the choice depends on is known in a run only
             choice = Refusal(str(error))
@@ -116,11 +123,11 @@ class _Builder:
             inputs = tuple(None if v is None else self.buffer(v, next(iter(self.places[v])) if v in self.places
                                                               else PLAIN) for v in node.inputs)
         else:
-            inputs = tuple(None if v is None else self.buffer(v, PLAIN) for v in node.inputs)
-        outputs = tuple(self._define(v, PLAIN) for v in node.outputs)
+            inputs = tuple(None if v is None else self.buffer(v, self.outside) for v in node.inputs)
+        outputs = tuple(self._define(v, PLAIN if kernel == KNOWN else self.outside) for v in node.outputs)
         op = node.op
         if op.bodies:
-            op = dataclasses.replace(op, **{name: _lower(body, self.lowerings, self.lanes)
+            op = dataclasses.replace(op, **{name: _lower(body, self.lowerings, self.lanes, "", self.target)
                                             for name, body in op.bodies.items()})
         self.steps.append(Step(_name(node), op, kernel, inputs, outputs, reason=reason))
 

@@ -27,7 +27,7 @@ ALIAS = "alias"          # the output is the input's memory: nothing is done
 KNOWN = "known"          # shape arithmetic: evaluated when the shapes are bound
 REFERENCE = "reference"  # runs on the operator's NumPy reference
 BODY = "body"            # If, Loop and Scan: runs the plans of its operator
-REORDER = "reorder"      # from one layout to another; its operator is Identity
+REORDER = "reorder"      # from one layout, or one memory, to another; its operator is Identity
 
 MAX_DEPTH = 16  # of bodies within bodies
 
@@ -78,8 +78,8 @@ class Plan:
 
     Attributes:
         name: of the network.
-        target: "cpu".
-        lanes: floats of a vector for which blocked layouts were chosen.
+        target: "cpu" or "cuda".
+        lanes: floats of a vector for which blocked layouts were chosen; 1 on the target "cuda", which has none.
         buffers: all tensors, referred to by number.
         steps: in order of execution.
         inputs, outputs: in the model's order.

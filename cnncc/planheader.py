@@ -23,7 +23,7 @@ T = TypeVar("T")
 LARGEST = 2**63 - 1  # of any integer in a header
 MAX_TEXT = 2000      # characters of a type
 MAX_RANK = 32
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)

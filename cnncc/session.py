@@ -52,6 +52,8 @@ class InferenceSession:
 
         given = isinstance(plan, Plan)
         self.plan = plan if isinstance(plan, Plan) else Plan.load(plan)
+        if self.plan.target != "cpu":
+            raise InputError(f"the plan was compiled for the target {self.plan.target}, which this session cannot run")
         self.threads = thread_count(threads)
         self._runner = Runner(self.plan, self.threads, owns_weights=not given)
         if self._runner.released:

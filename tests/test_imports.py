@@ -19,6 +19,9 @@ from cnncc.ops import OPS
 from cnncc.runtime.cpu.kernel import Kernel
 from cnncc.runtime.cpu.kernels.table import KERNELS
 from cnncc.runtime.cpu.lower.table import LOWERINGS
+from cnncc.runtime.cuda.kernel import Kernel as CudaKernel
+from cnncc.runtime.cuda.kernels.table import KERNELS as CUDA_KERNELS
+from cnncc.runtime.cuda.lower.table import LOWERINGS as CUDA_LOWERINGS
 
 ROOT = Path(__file__).parents[1] / "cnncc"
 # What a part of the package may import from the others; parts that are not named here may import anything.
@@ -100,8 +103,10 @@ def test_a_session_imports_only_what_its_plan_names(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].split() == ["loaded:"]
 
 
-@pytest.mark.parametrize(("table", "package"), [(OPS, "ops"), (LOWERINGS, "runtime/cpu/lower"),
-                                                (KERNELS, "runtime/cpu/kernels")], ids=["OPS", "LOWERINGS", "KERNELS"])
+@pytest.mark.parametrize(("table", "package"), [
+    (OPS, "ops"), (LOWERINGS, "runtime/cpu/lower"), (KERNELS, "runtime/cpu/kernels"),
+    (CUDA_LOWERINGS, "runtime/cuda/lower"), (CUDA_KERNELS, "runtime/cuda/kernels"),
+], ids=["OPS", "LOWERINGS", "KERNELS", "CUDA's LOWERINGS", "CUDA's KERNELS"])
 def test_tables_list_what_their_modules_define(table: LazyTable[Any], package: str) -> None:
     assert all(table[name] is not None for name in table)
     prefix = f"cnncc.{package.replace('/', '.')}"
@@ -113,10 +118,10 @@ def test_tables_list_what_their_modules_define(table: LazyTable[Any], package: s
 
 def defined(package: str, module: ModuleType) -> list[str]:
     """The names that a module must have in its table; a class of operators that others derive from need not be one."""
-    if package == "runtime/cpu/lower":
+    if package.endswith("/lower"):
         return list(getattr(module, "LOWERINGS", {}))
-    if package == "runtime/cpu/kernels":
-        return [v.name for v in vars(module).values() if isinstance(v, Kernel)]
+    if package.endswith("/kernels"):
+        return [v.name for v in vars(module).values() if isinstance(v, (Kernel, CudaKernel))]
     public = [getattr(module, name) for name in module.__all__]
     classes = [c for v in public for c in (v if isinstance(v, tuple) else [v]) if isinstance(c, type)]
     return [c.op_type for c in classes if issubclass(c, Op) and not c.__subclasses__()]

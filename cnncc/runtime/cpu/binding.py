@@ -19,7 +19,7 @@ from ...storage import Storage, assign_storage
 from .kernel import Launch
 from .kernels.reorder import launch_reorder
 from .lower.table import LOWERINGS
-from .lowering import BLOCKED, PLAIN, Choice, Tensor, stored_elements
+from .lowering import BLOCKED, HOST, PLAIN, Choice, Lowering, Tensor, stored_elements
 
 __all__ = [
     "Binding", "BoundStep", "Facts", "bind", "bind_steps", "constant_operands", "first_facts", "infer_steps",
@@ -90,7 +90,8 @@ def first_facts(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
 
 
 def _given(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
-    odd = next((b for b in plan.buffers if b.layout not in (PLAIN, BLOCKED)), None)
+    layouts = (PLAIN, BLOCKED) if plan.target == "cpu" else (PLAIN, HOST)
+    odd = next((b for b in plan.buffers if b.layout not in layouts), None)
     if odd is not None:
         raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know")
     types = dict(inputs) | {n: plan.buffers[n].type for n in plan.weights}
@@ -178,8 +179,10 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
     if step.kernel in (REFERENCE, BODY):
-        if any(t is not None and t.layout != PLAIN for t in [*inputs, *outputs]):
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) has no native kernel, so it needs plain layouts")
+        layout = PLAIN if plan.target == "cpu" else HOST
+        if any(t is not None and not t.constant and t.layout != layout for t in [*inputs, *outputs]):
+            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) has no native kernel, so it needs {layout} "
+                              "layouts")
         if (step.kernel == BODY) != bool(step.op.bodies):
             raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")
         return BoundStep(step, None, choice)
@@ -187,20 +190,35 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
         source = inputs[0]
         if source is None or step.op.op_type != "Identity" or source.constant:
             raise PlanInvalid(f"the reorder step '{step.name}' must have one computed input")
-        launch = launch_reorder(source.shape, source.layout, outputs[0].layout, plan.lanes,
-                                source.type.dtype.itemsize)
-        return BoundStep(step, launch, choice, ("x",), ("y",))
-    lowering = LOWERINGS.get(step.op.op_type)
+        return BoundStep(step, _reorder(plan, source, outputs[0]), choice, ("x",), ("y",))
+    lowering = _lowerings(plan.target).get(step.op.op_type)
     if lowering is None:
         raise PlanInvalid(f"step '{step.name}': this cnncc has no native kernel for {step.op.op_type}")
     try:
         launch = lowering.launch(step.op, choice, inputs, outputs, plan.lanes)
     except CnnccError as error:
         raise type(error)(f"step '{step.name}' ({step.op.op_type}): {error}") from None
-    if launch.kernel.name != step.kernel:
+    if launch.name != step.kernel:
         raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot run on the kernel '{step.kernel}'")
     return BoundStep(step, launch, choice, lowering.words(inputs), lowering.output_words[:len(outputs)],
                      lowering.inplace(inputs, outputs))
+
+
+def _lowerings(target: str) -> Mapping[str, Lowering]:
+    """The target's table: a plan says which kernels it was compiled for."""
+    if target == "cpu":
+        return LOWERINGS
+    from ..cuda.lower.table import LOWERINGS as CUDA
+
+    return CUDA
+
+
+def _reorder(plan: Plan, source: Tensor, target: Tensor) -> Any:
+    if plan.target == "cpu":
+        return launch_reorder(source.shape, source.layout, target.layout, plan.lanes, source.type.dtype.itemsize)
+    from ..cuda.lowering import launch_copy
+
+    return launch_copy(source, target)
 
 
 def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
@@ -215,7 +233,7 @@ def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
         for extent in (launch.reads.get(word), launch.writes.get(word)):
             packed = number in plan.weights or sizes[number] == 0
             if extent is not None and not packed and not (extent[0] >= 0 and extent[1] <= sizes[number]):
-                raise PlanInvalid(f"step '{bound.step.name}': the kernel {launch.kernel.name} touches bytes {extent} "
+                raise PlanInvalid(f"step '{bound.step.name}': the kernel {launch.name} touches bytes {extent} "
                                   f"of '{plan.buffers[number].name}', which has {sizes[number]}")
 
 
@@ -223,7 +241,7 @@ def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[st
     """The packed constants of a step by word, each at least as large as the kernel's contract says it reads."""
     if bound.launch is None or bound.step.kernel == REORDER:
         return {}
-    lowering = LOWERINGS[bound.step.op.op_type]
+    lowering = _lowerings(plan.target)[bound.step.op.op_type]
     inputs = [binding.tensor(plan, n) for n in bound.step.inputs]
     packed = {word: lowering.pack(bound.step.op, bound.choice, inputs, i, plan.lanes)
               for i, (word, t) in enumerate(zip(bound.inputs, inputs, strict=False))
@@ -232,6 +250,6 @@ def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[st
     for word, array in packed.items():
         extent = bound.launch.reads.get(word, (0, 0))
         if extent[0] < 0 or extent[1] > array.nbytes or not array.flags.c_contiguous:
-            raise PlanInvalid(f"step '{bound.step.name}': the kernel {bound.launch.kernel.name} reads {extent[1]} "
+            raise PlanInvalid(f"step '{bound.step.name}': the kernel {bound.launch.name} reads {extent[1]} "
                               f"bytes of its constant '{word}', which has {array.nbytes}")
     return packed

@@ -53,6 +53,10 @@ class Launch:
             raise ValueError(f"{self.kernel.name}: {len(self.dims)} integers for {len(self.kernel.dims)} words")
 
     @property
+    def name(self) -> str:
+        return self.kernel.name
+
+    @property
     def key(self) -> tuple[str, Params]:
         return self.kernel.name, self.params
 

@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...ir import Op, TensorType
-from .kernel import Launch, ceil_div
+from .kernel import ceil_div
 
-__all__ = ["BLOCKED", "PLAIN", "Choice", "Lowering", "Refusal", "Tensor", "stored_elements", "to_blocked"]
+__all__ = ["BLOCKED", "HOST", "PLAIN", "Choice", "Lowering", "Refusal", "Tensor", "stored_elements", "to_blocked"]
 
 Array = np.ndarray[Any, Any]
 
 PLAIN = "plain"      # C order, as NumPy and ONNX have it
+HOST = "host"        # C order, in the CPU's memory (of a plan for another target)
 BLOCKED = "blocked"  # NCHWc: [N, ceil(C/lanes), *spatial, lanes]; the last block's surplus lanes are undefined
 
 
@@ -89,8 +90,9 @@ class Lowering:
         return {}
 
     def launch(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
-               lanes: int) -> Launch:
-        """The step for concrete shapes. Raises PlanInvalid where `choice` has parameters that it never gives."""
+               lanes: int) -> Any:
+        """The step for concrete shapes, a Launch of the target's. Raises PlanInvalid where `choice` has parameters that
+        it never gives."""
         raise NotImplementedError  # abstract
 
     def inplace(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> tuple[int, ...]:

@@ -1,0 +1,53 @@
+"""What GPUs can do by their makers' data sheets: for the cost model that picks tiles, and for predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT", "DEVICES", "Device", "occupancy"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """`cores` are FP32 lanes of a multiprocessor (one FMA a cycle each), `clock` the boost clock in Hz, `bandwidth` of
+    device memory in bytes a second, `l2` its cache in bytes; per multiprocessor: `shared` bytes, `registers` of 32
+    bits, `threads` and `blocks` at most. `launch` is the time between two dependent kernels of a captured graph, in
+    seconds, an assumption rather than a data sheet's."""
+
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    cores: int
+    clock: float
+    bandwidth: float
+    l2: int
+    shared: int
+    registers: int = 65536
+    threads: int = 2048
+    blocks: int = 32
+    launch: float = 1.5e-6
+
+    @property
+    def flops(self) -> float:
+        """Of FP32 FMAs, a second."""
+        return 2.0 * self.multiprocessors * self.cores * self.clock
+
+
+# NVIDIA H100 SXM5 80 GB, A100 SXM4 40 GB (their architecture white papers)
+DEVICES = {
+    "h100": Device("NVIDIA H100 SXM5", (9, 0), 132, 128, 1.98e9, 3.35e12, 50 << 20, 228 << 10),
+    "a100": Device("NVIDIA A100 SXM4 40GB", (8, 0), 108, 64, 1.41e9, 1.555e12, 40 << 20, 164 << 10),
+}
+DEFAULT = DEVICES["h100"]  # what tiles are chosen for where no device is at hand
+
+
+def occupancy(device: Device, threads: int, registers: int, shared: int) -> int:
+    """How many blocks of so many threads, registers a thread and bytes of shared memory a multiprocessor holds at once.
+
+    Registers are given to a warp in units of 256, shared memory to a block in units of 1024 bytes, of which the system
+    takes 1024 itself (CUDA's occupancy calculator).
+    """
+    warps = -(-threads // 32)
+    by_registers = device.registers // (warps * -(-registers * 32 // 256) * 256) if registers else device.blocks
+    by_shared = device.shared // (-(-shared // 1024) * 1024 + 1024)
+    return min(device.blocks, device.threads // (warps * 32), by_registers, by_shared)

@@ -1,0 +1,109 @@
+"""What a CUDA kernel is: a description that can be read without Numba, and a launch of it for concrete shapes.
+
+A kernel is a Python function ``k(*operands, *dims, *floats)`` that one thread runs: operands are pointers to flat
+arrays, dims are int32, floats are float32. It is compiled for each choice of its ``params``, which are constants to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ..cpu.kernel import Params, ceil_div, make_params
+
+__all__ = ["Kernel", "Launch", "Params", "Stage", "Work", "ceil_div", "make_params", "simple"]
+
+MAX_THREADS = 1024           # of a block
+MAX_GRID = (2**31 - 1, 65535, 65535)
+MAX_INTEGER = 2**31 - 1
+SCRATCH = "scratch"          # the operand word of the workspace that all steps share
+
+Extent = Mapping[str, tuple[int, int]]
+
+
+def _all_f32(**params: int | str) -> Mapping[str, str]:
+    return {}
+
+
+def _unbounded(**params: int | str) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A family of CUDA functions, one per choice of ``params``.
+
+    ``operands``, ``dims`` and ``floats`` name the arguments in order. ``build(**params)`` returns the Python function
+    to compile; it imports the compiler itself. ``elements(**params)`` gives the element types of operands that are not
+    f32, ``threads(**params)`` the threads of its blocks at most, which lets the compiler give each more registers.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    dims: tuple[str, ...]
+    build: Callable[..., Callable[..., None]]
+    floats: tuple[str, ...] = ()
+    elements: Callable[..., Mapping[str, str]] = _all_f32
+    threads: Callable[..., int] = _unbounded
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a stage asks of the machine: floating-point operations that are issued, surplus ones included, and bytes
+    that come from or go to device memory."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kernel launch: ``grid`` blocks of ``block`` threads, with ``shared`` bytes of dynamic shared memory each."""
+
+    kernel: Kernel
+    params: Params
+    dims: tuple[int, ...]
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    floats: tuple[float, ...] = ()
+    shared: int = 0
+    work: Work | None = None
+
+    def __post_init__(self) -> None:
+        name = self.kernel.name
+        if len(self.dims) != len(self.kernel.dims) or len(self.floats) != len(self.kernel.floats):
+            raise ValueError(f"{name}: {len(self.dims)} integers and {len(self.floats)} floats for "
+                             f"{len(self.kernel.dims)} and {len(self.kernel.floats)} words")
+        if any(not -MAX_INTEGER <= d <= MAX_INTEGER for d in self.dims):
+            raise ValueError(f"{name}: an integer beyond 32 bits: {self.dims}")
+        if not all(0 < n <= most for n, most in zip(self.grid, MAX_GRID, strict=True)) \
+                or not 0 < math.prod(self.block) <= MAX_THREADS:
+            raise ValueError(f"{name}: no GPU launches {self.grid} blocks of {self.block} threads")
+
+    @property
+    def key(self) -> tuple[str, Params]:
+        return self.kernel.name, self.params
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A step: kernel launches in order, one after another in one stream; none where there is nothing to do.
+
+    ``reads`` and ``writes`` give, per operand word, the half-open byte range relative to the operand's address that any
+    stage may touch. ``scratch`` bytes of a workspace are bound to the word ``scratch``; at first they hold anything.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    reads: Extent = field(default_factory=dict)
+    writes: Extent = field(default_factory=dict)
+    scratch: int = 0
+
+
+def simple(kernel: Kernel, params: Params, dims: tuple[int, ...], grid: tuple[int, int, int],
+           block: tuple[int, int, int], *, floats: tuple[float, ...] = (), shared: int = 0, work: Work | None = None,
+           reads: Extent | None = None, writes: Extent | None = None) -> Launch:
+    """A launch of one stage; of none where the grid is empty."""
+    stages = (Stage(kernel, params, dims, grid, block, floats, shared, work),) if all(grid) else ()
+    return Launch(kernel.name, stages, reads or {}, writes or {})

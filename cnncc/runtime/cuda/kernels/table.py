@@ -1,0 +1,22 @@
+"""Every kernel of the CUDA runtime, by name."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from cnncc.lazy import LazyTable
+from cnncc.runtime.cuda.kernel import Kernel
+
+__all__ = ["KERNELS"]
+
+# module -> the names of its kernels, alphabetical by file
+_MODULES = {
+    "elementwise": "elementwise",
+}
+
+
+def _kernels(module: ModuleType) -> dict[str, Kernel]:
+    return {value.name: value for value in vars(module).values() if isinstance(value, Kernel)}
+
+
+KERNELS: LazyTable[Kernel] = LazyTable("cnncc.runtime.cuda.kernels", _MODULES, _kernels)

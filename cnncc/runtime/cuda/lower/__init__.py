@@ -1,0 +1,1 @@
+"""How operators become kernels: one operator family a file, and the table of them all."""

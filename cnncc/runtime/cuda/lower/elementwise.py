@@ -1,0 +1,65 @@
+"""Elementwise operators, by the CPU's rules: which formula an operator is does not depend on where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....errors import PlanInvalid
+from ....ir import Op, TensorType
+from ...cpu.kernels.elementwise import plain_view
+from ...cpu.lower import elementwise as cpu
+from ..formulas import is_native
+from ..kernel import Launch
+from ..kernels import elementwise
+from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
+
+__all__ = ["LOWERINGS"]
+
+
+class ElementwiseLowering(Lowering):
+    """Chooses formula and operands as `rules`, the CPU's lowering of the operator, does; everything is plain."""
+
+    overwritable = None
+
+    def __init__(self, rules: cpu.ElementwiseLowering) -> None:
+        self.rules = rules
+
+    def words(self, inputs: cpu.Inputs) -> tuple[str | None, ...]:
+        names = dict(zip(self.rules.used(inputs), elementwise.INPUTS, strict=False))
+        return tuple(names.get(i) for i in range(len(inputs)))
+
+    def choose(self, op: Op, inputs: cpu.Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        formula = self._formula(op, inputs)
+        if isinstance(formula, Refusal):
+            return formula
+        if plain_view([cpu._assumed(t.type) for t in self.rules._read(inputs)], cpu._assumed(outputs[0])) is None:
+            return Refusal(f"after merging, the broadcast has more than {cpu.MAX_RANK} axes")
+        return Choice(elementwise.KERNEL.name, inputs=(PLAIN,) * len(inputs))
+
+    def _formula(self, op: Op, inputs: cpu.Inputs) -> cpu.Formula | Refusal:
+        formula, read = self.rules.rule(op, inputs), self.rules._read(inputs)
+        if isinstance(formula, Refusal):
+            return formula
+        types = tuple(t.type.dtype.value for t in read)
+        if not is_native(formula.name, types):
+            return Refusal(f"{op.op_type} of {', '.join(types)} has no CUDA kernel")
+        if len(read) > len(elementwise.INPUTS):
+            return Refusal(f"at most {len(elementwise.INPUTS)} inputs have a CUDA kernel")
+        return formula
+
+    def launch(self, op: Op, choice: Choice, inputs: cpu.Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        formula, y, read = self._formula(op, inputs), outputs[0], self.rules._read(inputs)
+        if isinstance(formula, Refusal):
+            raise PlanInvalid(f"{op.op_type}: {formula.reason}")
+        view = plain_view([t.shape for t in read], y.shape)
+        if view is None:
+            raise PlanInvalid(f"{op.op_type}: after merging, the broadcast has more than {cpu.MAX_RANK} axes")
+        types = [t.type.dtype.value for t in read]
+        return elementwise.launch(formula.name, types, y.type.dtype.value, view, formula.p, formula.q)
+
+    def pack(self, op: Op, choice: Choice, inputs: cpu.Inputs, index: int, lanes: int) -> cpu.Array:
+        return self.rules.pack(op, choice, inputs, index, lanes)
+
+
+LOWERINGS: dict[str, Lowering] = {name: ElementwiseLowering(rules) for name, rules in cpu.LOWERINGS.items()
+                                  if isinstance(rules, cpu.ElementwiseLowering)}

@@ -1,0 +1,19 @@
+"""The lowering of every operator that has CUDA kernels, by ONNX name."""
+
+from __future__ import annotations
+
+from ....lazy import LazyTable
+from ..lowering import Lowering
+
+__all__ = ["LOWERINGS"]
+
+# module -> the ONNX names of the operators that it lowers, the keys of its own LOWERINGS
+_MODULES = {
+    "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
+                   "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
+                   "BitwiseXor Cast CastLike Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN "
+                   "Less LessOrEqual Log Max Mean Min Mod Mul Neg Not Or Pow Reciprocal Round Sign Sin Sqrt Sub Sum "
+                   "Where Xor",
+}
+
+LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module: module.LOWERINGS)
