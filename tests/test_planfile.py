@@ -219,7 +219,7 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda h: h["steps"][1].pop("reason"), r"steps\[1\] lacks the key \"reason\""),
     (put("name", 3), "name must be a string, not 3"),
     (put("name", None), "name must be a string, not null"),
-    (put("target", "CPU"), "target must be one of cpu, not \"CPU\""),
+    (put("target", "CPU"), "target must be one of cpu, cuda, not \"CPU\""),
     (put("lanes", True), "lanes must be an integer from 1 to 64, not true"),
     (put("lanes", "16"), "lanes must be an integer"),
     (put("lanes", 0), "lanes must be an integer"),
