@@ -55,7 +55,7 @@ _MODULES = {
     "reduce": "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
               "ReduceSumSquare ArgMax ArgMin",
     "recurrent": "GRU LSTM RNN DynamicQuantizeLSTM",
-    "suppression": "NonMaxSuppression",
+    "suppression": "ListBoxes NonMaxSuppression SuppressBoxes",
     "top_k": "TopK",
     "sequence": "CumProd CumSum EyeLike Range ReverseSequence Trilu",
     "spectral": "DFT MelWeightMatrix STFT",

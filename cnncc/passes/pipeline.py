@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bound_suppression import bound_suppression
 from .canonicalize import canonicalize
 from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
@@ -39,6 +40,7 @@ from .widen_float16 import widen_float16
 __all__ = ["PASSES", "PIPELINES"]
 
 PASSES: dict[str, Pass] = {one.__name__: one for one in (
+    bound_suppression,
     canonicalize,
     eliminate_common_subexpressions,
     eliminate_dead_nodes,
@@ -96,6 +98,7 @@ _PREPARE: Pipeline = (
     inline_bodies,
     simplify_bodies,
     expand_rotary_embedding,
+    bound_suppression,
     widen_float16,
     fold_shape_arithmetic,
     fold_constants,

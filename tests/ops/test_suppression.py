@@ -1,17 +1,18 @@
-"""NonMaxSuppression against onnx and onnxruntime."""
+"""NonMaxSuppression against onnx and onnxruntime; SuppressBoxes and ListBoxes, which together are the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cnncc.ir import DType, Op, Operand
-from cnncc.ops.suppression import NonMaxSuppression
+from cnncc.ops.suppression import ListBoxes, NonMaxSuppression, SuppressBoxes
 
-from .cases import JUDGES, Case, assert_refused, inferred, trials
+from .cases import JUDGES, Case, assert_refused, inferred, operand, trials
 
 
 def suppressed(images: int, classes: int, count: int, *, most: int | None = 5, overlap: float | None = 0.4,
@@ -31,7 +32,7 @@ def suppressed(images: int, classes: int, count: int, *, most: int | None = 5, o
     return Case(NonMaxSuppression(**attributes), inputs[:last + 1], constants=(2, 3, 4), dtypes=(DType.F32,), note=note)
 
 
-CASES = [
+ONNX_CASES = [
     suppressed(1, 1, 40),
     suppressed(2, 3, 30, least=0.3),
     suppressed(1, 2, 30, most=1000, least=0.7, center_point_box=True),
@@ -42,8 +43,16 @@ CASES = [
     suppressed(1, 2, 0, note="there is none"),
 ]
 
+# The steps in which it runs, for the kernels' tests; more boxes than are inserted one by one, or a vector holds.
+STEPS = [
+    *(replace(case, op=SuppressBoxes(**case.op.attributes), outputs=2) for case in (
+        *ONNX_CASES, suppressed(1, 2, 150, most=40), suppressed(1, 1, 90, overlap=-1.0, note="all touch"))),
+    Case(ListBoxes(), (np.arange(24).reshape(2, 3, 4), np.array([[0, 4, 1], [2, 0, 3]])), outputs=2),
+]
+CASES = [*ONNX_CASES, *STEPS]
 
-@pytest.mark.parametrize(("case", "judge", "dtype"), trials(CASES))
+
+@pytest.mark.parametrize(("case", "judge", "dtype"), trials(ONNX_CASES))
 def test_against_judges(case: Case, judge: str, dtype: DType) -> None:
     [expected] = JUDGES[judge](case, dtype)
     [got] = case.op.reference(*case.arrays(dtype))
@@ -56,8 +65,21 @@ def test_without_a_limit_none_is_kept() -> None:
     assert got.shape == (0, 3)
 
 
+def test_the_steps_are_the_same_as_one() -> None:
+    for case in ONNX_CASES:
+        kept, counts = SuppressBoxes(**case.op.attributes).reference(*case.inputs)
+        selected, total = ListBoxes().reference(kept, counts)
+        [want] = case.op.reference(*case.inputs)
+        np.testing.assert_array_equal(selected[:total[0]], want)
+        assert not selected[total[0]:].any()
+
+
 def test_infer() -> None:
     assert inferred(NonMaxSuppression(), "f32[N,S,4]", "f32[N,C,S]", "i64[]") == "i64[u0,3]"
+    assert inferred(SuppressBoxes(), "f32[N,S,4]", "f32[N,C,S]", "i64[]") == "i64[N,C,S], i64[N,C]"
+    assert inferred(SuppressBoxes(), "f32[N,90,4]", "f32[N,C,90]", operand("i64[1]", [7])) == "i64[N,C,7], i64[N,C]"
+    assert inferred(SuppressBoxes(), "f32[N,S,4]", "f32[N,C,S]", operand("i64[1]", [7])) == "i64[N,C,u0], i64[N,C]"
+    assert inferred(ListBoxes(), "i64[N,3,7]", "i64[N,3]") == "i64[21*N,3], i64[1]"
 
 
 @pytest.mark.parametrize(("make", "operands", "message"), [
@@ -66,6 +88,8 @@ def test_infer() -> None:
     (NonMaxSuppression, ["f32[1,5,4]", "f32[1,2,6]"], "NonMaxSuppression: boxes must be [N, S, 4]"),
     (NonMaxSuppression, ["f32[1,5,4]", "f32[1,2,5]", "i64[2]"],
      "NonMaxSuppression: max_output_boxes_per_class must be one i64, not i64[2]"),
+    (ListBoxes, ["i64[1,2,5]", "i64[1,3]"],
+     "ListBoxes: kept must be [N, C, M] and counts [N, C], not i64[1,2,5] and i64[1,3]"),
     (NonMaxSuppression, ["f64[1,5,4]", "f32[1,2,5]"],
      "NonMaxSuppression: boxes is f64[1,5,4], but must be of type f32; insert a Cast"),
 ])

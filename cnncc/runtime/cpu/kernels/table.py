@@ -42,6 +42,8 @@ _MODULES = {
     "kernels.resize": "resize",
     "kernels.roi_align": "roi_align",
     "kernels.softmax": "softmax",
+    "kernels.suppression": "list_boxes suppress_boxes",
+    "kernels.top_k": "top_k",
     "kernels.unpool": "pool_places unpool",
 }
 

@@ -31,6 +31,7 @@ _MODULES = {
     "recurrent": "RNN GRU LSTM",
     "resize": "Resize",
     "sampling": "GridSample MaxUnpool RoiAlign",
+    "selection": "ListBoxes SuppressBoxes TopK",
 }
 
 LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module: module.LOWERINGS)
