@@ -3,15 +3,17 @@
     CNNCC_NUM_THREADS   threads of a session that is not told how many
     CNNCC_CPU           avx2, baseline: compile kernels for a lesser CPU; native (the default): for this one
     CNNCC_DEBUG         1: pass timings; 2: also kernel choices and the arena; 3: also the IR after each pass
+    XDG_CACHE_HOME      where caches are; by default ~/.cache
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["cpu_restriction", "debug_level", "thread_count"]
+__all__ = ["cache_base", "cpu_restriction", "debug_level", "thread_count"]
 
 
 def thread_count(given: int | None = None) -> int:
@@ -43,3 +45,12 @@ def debug_level() -> int:
     if not text.isdigit():
         raise InputError(f"CNNCC_DEBUG must be a whole number, not '{text}'")
     return int(text)
+
+
+def cache_base() -> Path | None:
+    """The folder of this user's caches; None where the environment names none: a relative path does not."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):
+        return Path(given)
+    home = os.path.expanduser("~") if os.name == "nt" else os.environ.get("HOME", "")
+    return Path(home, ".cache") if os.path.isabs(home) else None

@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import io
 import os
-import secrets
 import stat
 import struct
 import threading
@@ -31,6 +30,7 @@ from .ir import DType
 from .parallel import in_parallel, usable_cpus
 from .plan import Plan, check_plan
 from .planheader import Header, Weight, format_header, parse_header, parse_json
+from .replacing import end_of_links, replacing
 
 __all__ = ["VERSION", "parse_plan", "plan_bytes", "read_plan", "write_plan"]
 
@@ -66,10 +66,11 @@ def write_plan(plan: Plan, path: Path) -> None:
     """
     check_plan(plan)
     try:
-        target = Path(os.path.realpath(path))
+        target = end_of_links(path)
         if target.exists() and not target.is_file():
             raise InputError(f"cannot write the plan to '{path}': it exists and is not a file")
-        _replace(plan, target)
+        with replacing(target) as stream:
+            _write(plan, stream)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write the plan to '{path}': {getattr(error, 'strerror', None) or error}") from None
 
@@ -159,29 +160,6 @@ def _is_half(part: Array) -> bool:
         if not np.array_equal(again.view(np.uint32), numbers.view(np.uint32)):
             return False
     return True
-
-
-def _replace(plan: Plan, target: Path) -> None:
-    temporary = target.parent / f".cnncc-{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with open(descriptor, "wb") as stream:
-            _write(plan, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):
-        # The name, too, must reach the disk; file systems that refuse to sync a directory have no way to do that.
-        with contextlib.suppress(OSError):
-            directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
 
 
 # Reading.

@@ -30,6 +30,7 @@ ALLOWED = {
     "lazy": set(),
     "parallel": set(),
     "crc": set(),
+    "replacing": set(),
     "ir": {"errors"},
     "memory": {"errors"},
     "ops": {"errors", "ir", "lazy"},
@@ -39,7 +40,8 @@ ALLOWED = {
     "passes": {"errors", "ir", "ops"},
     "plan": {"errors", "ir", "planfile"},
     "storage": {"errors", "memory", "plan"},
-    "runtime": {"costs", "environment", "errors", "ir", "lazy", "ops", "parallel", "plan", "profile", "storage"},
+    "runtime": {"costs", "environment", "errors", "ir", "lazy", "ops", "parallel", "plan", "profile",
+                "replacing", "storage"},
 }
 HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
 SESSION_NEEDS_NOT = (

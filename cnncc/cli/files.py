@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import InputError
+from ..replacing import end_of_links
+from ..replacing import replacing as replacing_file
 
 __all__ = ["check_writable", "replacing"]
 
 
 def check_writable(path: Path) -> None:
     """Raises InputError unless a file can be written at `path`: called before long work starts."""
-    target = Path(os.path.realpath(path))
+    target = end_of_links(path)
     folder = target.parent
     if target.is_dir():
         raise InputError(f"cannot write '{path}': it is a folder; name a file")
@@ -32,26 +33,11 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write what `path` shall hold; it takes the place of `path` once the block ends without an error."""
-    check_writable(path)
-    target = os.path.realpath(path)  # a link stays, what it points to is replaced
+    """A file to write what `path` shall hold; it takes the place of `path` once the block ends without an error. Raises
+    InputError where it cannot be written."""
     try:
-        handle, name = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{path.name}.", suffix=".tmp")
-    except OSError as error:
-        raise InputError(f"cannot write '{path}': {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
+        check_writable(path)
+        with replacing_file(end_of_links(path)) as file:  # a link stays, what it points to is replaced
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    except OSError as error:
+        raise InputError(f"cannot write '{path}': {error.strerror or error}") from None

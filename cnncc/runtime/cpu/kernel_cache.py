@@ -3,15 +3,25 @@
 It holds native code and is trusted, therefore it must be ours alone.
 """
 
+import contextlib
+import errno
 import hashlib
 import os
 import stat
+import time
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_MAGIC = b"cnncc-kernel-2\n"
+from cnncc.environment import cache_base
+from cnncc.errors import InputError
+from cnncc.replacing import TEMPORARY, replacing
+
+_MAGIC = b"cnncc-kernel-3\n"
+_LARGEST = 1 << 26  # bytes of a file of the cache
+_STALE = 3600.0  # seconds after which a file that is being written has no writer any more
+_SUFFIX = ".kernel"
 
 
 @dataclass(frozen=True)
@@ -25,17 +35,21 @@ class CacheInfo:
 
 @cache
 def cache_folder() -> Path | None:
-    """The cache folder, created on first use; None if it cannot be trusted."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """The cache folder, created on first use; None, after one warning, if there is none or it cannot be trusted."""
+    base = cache_base()
+    if base is None:
+        _warn("there is no kernel cache: neither XDG_CACHE_HOME nor HOME names a folder. Kernels are compiled in "
+              "memory.")
+        return None
     path = base / "cnncc"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         reason = _distrust(path)
     except OSError as error:
-        reason = str(error)
+        reason = error.strerror or str(error)
     if reason is None:
         return path
-    warnings.warn(f"kernel cache {path} is not used: {reason}. Kernels are compiled in memory.", stacklevel=2)
+    _warn(f"kernel cache {path} is not used: {reason}. Kernels are compiled in memory.")
     return None
 
 
@@ -46,6 +60,14 @@ def _distrust(path: Path) -> str | None:
         return "it is a link"
     if not stat.S_ISDIR(found.st_mode):
         return "it is not a folder"
+    above = path.parent.stat().st_mode
+    if above & stat.S_IWOTH and not above & stat.S_ISVTX:
+        return "others may put another folder in its place"
+    return _foreign(found)
+
+
+def _foreign(found: os.stat_result) -> str | None:
+    """Why what lies there may come from others."""
     if hasattr(os, "getuid"):
         if found.st_uid != os.getuid():
             return "it belongs to another user"
@@ -54,52 +76,97 @@ def _distrust(path: Path) -> str | None:
     return None
 
 
+def can_write() -> bool:
+    """Whether there is a folder and entries may be added to it."""
+    folder = cache_folder()
+    return folder is not None and os.access(folder, os.W_OK | os.X_OK)
+
+
 def read_entry(name: str) -> bytes | None:
-    """The contents of a file of the cache; None where there is none, or it is damaged."""
+    """The contents of a file of the cache; None where there is none, or it is damaged or another's."""
     folder = cache_folder()
     if folder is None:
         return None
     try:
-        data = (folder / name).read_bytes()
+        data = read_file(folder / name, ours=True)
     except OSError:
         return None
     head = len(_MAGIC) + 32
     code = data[head:]
-    if not data.startswith(_MAGIC) or hashlib.sha256(code).digest() != data[len(_MAGIC) : head]:
-        return None
-    return code
+    return code if data[:head] == _MAGIC + _digest(name, code) else None
+
+
+def read_file(path: Path, ours: bool) -> bytes:
+    """The contents of a file, of which others cannot have written any where it must be ``ours``; nothing of what is no
+    such file. Never waits, as reading a pipe would."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST or (ours and _foreign(found)):
+            return b""
+        return file.readall()
 
 
 def write_entry(name: str, code: bytes) -> None:
-    """Publish by rename: readers see a whole entry or none. A full or read-only disk is no error."""
+    """Publish by rename: readers see a whole entry or none. Where it cannot be written, one warning says so."""
     folder = cache_folder()
     if folder is None:
         return
-    import tempfile
-
+    _remove_stale(folder)
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(code).digest() + code)
-            os.replace(temporary, folder / name)
-        except OSError:
-            os.unlink(temporary)
-    except OSError:
-        return
+        with replacing(folder / name, durable=False, mode=0o600) as file:
+            file.write(_MAGIC + _digest(name, code) + code)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # another process has emptied the folder
+            _warn_unwritable(f"kernel cache {folder} cannot be written: {error.strerror or error}. Kernels that are "
+                             "not in it are compiled in memory.")
+
+
+def _digest(name: str, code: bytes) -> bytes:
+    """Of an entry under its name, so that one kernel's code is not taken for another's."""
+    return hashlib.sha256(name.encode() + b"\0" + code).digest()
+
+
+@cache
+def _remove_stale(folder: Path) -> None:
+    """Removes, once a process, what writers that were killed have left."""
+    oldest = time.time() - _STALE
+    with contextlib.suppress(OSError):  # another process may remove them now
+        for file in folder.glob(TEMPORARY):
+            if file.lstat().st_mtime < oldest:
+                file.unlink()
+
+
+@cache
+def _warn_unwritable(text: str) -> None:
+    _warn(text)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
 
 
 def cache_info() -> CacheInfo:
     """Where the kernel cache is and how many kernels it holds."""
     folder = cache_folder()
-    files = list(folder.glob("*.o")) if folder else []
-    return CacheInfo(folder, len(files), sum(f.stat().st_size for f in files))
+    sizes = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder) if folder else ():
+            if entry.name.endswith(_SUFFIX):
+                with contextlib.suppress(FileNotFoundError):  # another process may remove it now
+                    sizes.append(entry.stat(follow_symlinks=False).st_size)
+    return CacheInfo(folder, len(sizes), sum(sizes))
 
 
 def clear_cache() -> int:
-    """Remove every entry; the number of kernels removed. Loaded kernels stay loaded."""
+    """Remove every entry, those of older versions too; the number of kernels removed. Loaded kernels stay loaded."""
     folder = cache_folder()
-    files = [*folder.glob("*.o"), *folder.glob("*.entry"), *folder.glob("*.tmp")] if folder else []
-    for file in files:
-        file.unlink(missing_ok=True)
-    return sum(file.suffix == ".o" for file in files)
+    if folder is None:
+        return 0
+    try:
+        kernels = [*folder.glob("*" + _SUFFIX), *folder.glob("*.o")]
+        for file in (*kernels, *folder.glob("*.entry"), *folder.glob("*.tmp")):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"the kernel cache {folder} cannot be emptied: {error.strerror or error}") from None
+    return len(kernels)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cnncc.runtime.cpu import image
 from cnncc.runtime.cpu.kernel import Kernel, Params
-from cnncc.runtime.cpu.kernel_cache import cache_folder, read_entry, write_entry
+from cnncc.runtime.cpu.kernel_cache import can_write, read_entry, write_entry
 from cnncc.runtime.cpu.target import compiler_versions, target
 
 Key = tuple[str, Params]
@@ -72,7 +72,7 @@ def warm(
                 progress(len(reported), len(set(keys)), key)
 
     missing = list(dict.fromkeys(key for key in keys if not is_cached(*key)))
-    if len(missing) > 1 and cache_folder() is not None:
+    if len(missing) > 1 and can_write():
         from cnncc.runtime.cpu.compile_pool import fill_cache
 
         fill_cache(missing, min(8, os.cpu_count() or 1) if workers is None else workers, report)
@@ -126,7 +126,7 @@ def _kernel(name: str) -> Kernel:
 
 
 def _file(key: Key) -> str:
-    return _entry_name(key) + ".o"
+    return _entry_name(key) + ".kernel"
 
 
 def _symbol(key: Key) -> str:

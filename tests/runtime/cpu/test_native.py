@@ -42,7 +42,7 @@ def test_second_process_compiles_nothing(tmp_path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"x" * 2000, None])
 def test_damaged_entry_is_rebuilt(tmp_path, damage) -> None:
     fresh(tmp_path)
-    [entry] = (tmp_path / "cnncc").glob("*.o")
+    [entry] = (tmp_path / "cnncc").glob("*.kernel")
     whole = entry.read_bytes()
     entry.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage is None else damage)
     assert fresh(tmp_path) == ["True", "1"]

@@ -6,16 +6,16 @@ have considered anyway, so a wrong file can make a plan slow, never wrong.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ....replacing import replacing
 from .. import kernel_cache
 from ..target import target
 
@@ -64,25 +64,15 @@ class Findings:
         for convolution, times in self._seconds.items():
             merged.setdefault(convolution, {}).update(times)
         text = json.dumps({"format": FORMAT, "machine": self.machine, "seconds": merged}, indent=1)
-        try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(text)
-                os.replace(temporary, self.path)
-            except OSError:
-                os.unlink(temporary)
-        except OSError:
-            return
+        with contextlib.suppress(OSError), replacing(self.path, mode=0o600) as file:
+            file.write(text.encode())
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = kernel_cache.read_file(path, ours=False)
     except OSError:
         return {}
-    except UnicodeDecodeError:
-        text = ""
     try:
         return _checked(json.loads(text))
     except (ValueError, RecursionError):
