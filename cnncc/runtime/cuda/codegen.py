@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from .kernel import Kernel, Params
@@ -36,9 +38,24 @@ def compile_ptx(kernel: Kernel, params: Params, capability: tuple[int, int]) -> 
     """The kernel's PTX for devices of this compute capability; needs no GPU."""
     from numba import cuda
 
-    text, _ = cuda.compile(kernel.build(**dict(params)), _signature(kernel, params), device=False, abi="numba",
-                           cc=capability, output="ptx", **_options(kernel, params))
+    with _lock, _device_of(capability):
+        text, _ = cuda.compile(kernel.build(**dict(params)), _signature(kernel, params), device=False, abi="numba",
+                               cc=capability, output="ptx", **_options(kernel, params))
     return str(text)
+
+
+@contextmanager
+def _device_of(capability: tuple[int, int]) -> Iterator[None]:
+    """Within, Numba takes the current device to have this capability: it asks when a kernel calls what is not inlined,
+    and without a GPU there is none to ask."""
+    from numba.cuda import dispatcher
+
+    actual = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = actual
 
 
 def _options(kernel: Kernel, params: Params) -> dict[str, Any]:

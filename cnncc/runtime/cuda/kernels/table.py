@@ -11,6 +11,8 @@ __all__ = ["KERNELS"]
 
 # module -> the names of its kernels, alphabetical by file
 _MODULES = {
+    "conv_direct": "conv_direct",
+    "conv_sum": "conv_sum",
     "elementwise": "elementwise",
 }
 

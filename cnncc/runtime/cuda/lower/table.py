@@ -9,6 +9,8 @@ __all__ = ["LOWERINGS"]
 
 # module -> the ONNX names of the operators that it lowers, the keys of its own LOWERINGS
 _MODULES = {
+    "conv": "Conv",
+    "conv_transpose": "ConvTranspose",
     "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
                    "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
                    "BitwiseXor Cast CastLike Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN "

@@ -1,0 +1,188 @@
+"""Conv on its CUDA kernels: one Algorithm a kernel, and the choice among them by estimated time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from ....errors import PlanInvalid
+from ....ir import DType, TensorType
+from ....ops.conv import Conv
+from ...cpu.kernels.conv_direct import ConvShape
+from ...cpu.lower.accuracy import allowed_forms
+from ...cpu.lower.activation import epilogue
+from ...cpu.lower.conv import assumed_shape, conv_shape
+from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
+from ..devices import DEFAULT, Device
+from ..kernel import MAX_INTEGER, Launch
+from ..kernels import conv_direct
+from ..tiles import ROWS, Product, choose_tile, moved_bytes, seconds
+
+__all__ = ["ALGORITHMS", "LOWERINGS", "ConvLowering"]
+
+Array = np.ndarray[Any, Any]
+Params = dict[str, int | str]
+Activation = tuple[str, float, float]
+
+
+class Algorithm:
+    """One way to compute a convolution. `cost` estimates it in seconds; None where it does not apply, or is none of the
+    `forms` F(m,3) that accuracy allows. Of what was chosen, `pack`, `extra` and `launch` depend on params only."""
+
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+        raise NotImplementedError  # abstract
+
+    def params(self, shape: ConvShape, device: Device) -> Params:
+        """What the plan stores."""
+        raise NotImplementedError  # abstract
+
+    def pack(self, shape: ConvShape, w: Array, params: Params) -> Array:
+        raise NotImplementedError  # abstract
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params) -> Array:
+        raise NotImplementedError  # abstract
+
+    def extra(self, shape: ConvShape, params: Params) -> dict[str, Array]:
+        """Constants beside weights and bias, by word; of the shape no size counts."""
+        return {}
+
+    def launch(self, shape: ConvShape, params: Params, device: Device, residual: bool,
+               activation: Activation) -> Launch:
+        raise NotImplementedError  # abstract
+
+
+class Direct(Algorithm):
+    """Implicit GEMM. How weights are packed is the plan's; how wide tiles are and whether parts share them is found
+    for the sizes of a run."""
+
+    def product(self, shape: ConvShape) -> Product:
+        form = conv_direct.packed_form(shape)
+        moved = moved_bytes(shape.images * shape.channels * math.prod(shape.size), math.prod(weight_shape(shape)),
+                            shape.images * shape.out_channels * shape.pixels)
+        return Product(shape.out_channels // shape.groups, shape.images * shape.pixels, conv_direct.depth(shape, form),
+                       shape.groups, moved)
+
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+        product = self.product(shape)
+        return seconds(device, product, choose_tile(device, product))
+
+    def params(self, shape: ConvShape, device: Device) -> Params:
+        return {"form": conv_direct.packed_form(shape), "rows": choose_tile(device, self.product(shape)).m}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params) -> Array:
+        return conv_direct.pack_weights(w, shape.groups, str(params["form"]), rows_of(params))
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params) -> Array:
+        return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, rows_of(params))
+
+    def extra(self, shape: ConvShape, params: Params) -> dict[str, Array]:
+        return {"taps": conv_direct.pack_taps(shape, str(params["form"]))}
+
+    def launch(self, shape: ConvShape, params: Params, device: Device, residual: bool,
+               activation: Activation) -> Launch:
+        form, rows = params.get("form"), rows_of(params)
+        if form not in ("channels", "taps") or (form == "taps" and not conv_direct.fits_table(shape)):
+            raise PlanInvalid(f"conv_direct cannot walk the taps of a {shape.kernel} kernel of "
+                              f"{shape.channels // shape.groups} channels in the form {form!r}")
+        tile = choose_tile(device, self.product(shape), [rows])
+        return conv_direct.launch(shape, tile, str(form), residual, *activation)
+
+
+def weight_shape(shape: ConvShape) -> tuple[int, ...]:
+    return (shape.out_channels, shape.channels // shape.groups, *shape.kernel)
+
+
+def rows_of(params: Params) -> int:
+    rows = params.get("rows")
+    if not isinstance(rows, int) or rows not in ROWS:
+        raise PlanInvalid(f"there is no tile of {rows!r} rows")
+    return rows
+
+
+# By the name that a plan's step has; the first of equal cost is chosen.
+ALGORITHMS: dict[str, Algorithm] = {
+    "conv_direct": Direct(),
+}
+
+
+class ConvLowering(Lowering):
+    """X, W, B and R; W and B must be constants."""
+
+    input_words = ("x", "w", "bias", "add")
+    overwritable = (3,)
+
+    def __init__(self, accuracy: str = "default", device: Device = DEFAULT) -> None:
+        self.accuracy, self.device = accuracy, device
+
+    def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
+               lanes: int) -> Choice | Refusal:
+        x, w, b = (*inputs, None)[:3]
+        assert x is not None and w is not None
+        if x.type.dtype is not DType.F32:
+            return Refusal(f"convolutions have CUDA kernels for f32 only, not {x.type.dtype.value}")
+        if not w.constant or w.value is None or (b is not None and not b.constant):
+            return Refusal("the weights of the convolution are computed at run time")
+        if x.type.rank > 5:
+            return Refusal(f"convolutions have CUDA kernels for up to 3 spatial axes, not {x.type.rank - 2}")
+        if 0 in w.shape:
+            return Refusal("there are no channels")
+        shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
+        if largest(shape) > MAX_INTEGER:
+            return Refusal("a tensor of the convolution has more than 2^31 - 1 elements")
+        costs = self.costs(op, inputs)
+        name = min(costs, key=costs.__getitem__)
+        return Choice(name.split("/")[0], ALGORITHMS[name].params(shape, self.device), (PLAIN,) * len(inputs), (PLAIN,))
+
+    def costs(self, op: Conv, inputs: Sequence[Tensor | None]) -> dict[str, float]:
+        """What each algorithm that applies is estimated to take, in seconds, by its name in ALGORITHMS."""
+        x, w = inputs[0], inputs[1]
+        assert x is not None and w is not None and w.value is not None
+        shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
+        forms = allowed_forms(self.accuracy, w.value)
+        costs = {name: one.cost(shape, self.device, forms) for name, one in ALGORITHMS.items()}
+        return {name: cost for name, cost in costs.items() if cost is not None}
+
+    def _shape(self, op: Any, inputs: Sequence[Tensor | None]) -> ConvShape:
+        x, w = inputs[0], inputs[1]
+        assert x is not None and w is not None
+        return conv_shape(op, assumed_shape(x.type.shape), w.shape)
+
+    def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
+        w, b = (*inputs, None)[1:3]
+        assert w is not None and w.value is not None
+        shape, algorithm, params = self._shape(op, inputs), _algorithm(choice), dict(choice.params)
+        if index == 1:
+            return algorithm.pack(shape, w.value, params)
+        return algorithm.pack_bias(shape, None if b is None else b.value, params)
+
+    def extra(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
+        shape, algorithm, params = self._shape(op, inputs), _algorithm(choice), dict(choice.params)
+        bias = {} if len(inputs) > 2 and inputs[2] is not None else {"bias": algorithm.pack_bias(shape, None, params)}
+        return bias | algorithm.extra(shape, params)
+
+    def launch(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
+               lanes: int) -> Launch:
+        x, w = inputs[0], inputs[1]
+        assert x is not None and w is not None
+        shape, residual = conv_shape(op, x.shape, w.shape), len(inputs) > 3 and inputs[3] is not None
+        if largest(shape) > MAX_INTEGER:
+            raise PlanInvalid("a tensor of the convolution has more than 2^31 - 1 elements")
+        return _algorithm(choice).launch(shape, dict(choice.params), self.device, residual, epilogue(op.activation))
+
+
+def largest(shape: ConvShape) -> int:
+    """Elements of the larger of x and y; kernels count them in 32 bits."""
+    return shape.images * max(shape.channels * math.prod(shape.size), shape.out_channels * shape.pixels)
+
+
+def _algorithm(choice: Choice) -> Algorithm:
+    name = choice.kernel + (f"/{choice.params.get('m')}" if choice.kernel == "conv_winograd" else "")
+    if name not in ALGORITHMS:
+        raise PlanInvalid(f"there is no convolution kernel '{name}'")
+    return ALGORITHMS[name]
+
+
+LOWERINGS: dict[str, Lowering] = {"Conv": ConvLowering()}
