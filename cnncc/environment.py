@@ -4,6 +4,7 @@
     CNNCC_CPU           avx2, baseline: compile kernels for a lesser CPU; native (the default): for this one
     CNNCC_DEBUG         1: pass timings; 2: also kernel choices and the arena; 3: also the IR after each pass
     XDG_CACHE_HOME      where caches are; by default ~/.cache
+    NUMBA_ENABLE_CUDASIM  1: run CUDA kernels in Numba's simulator instead of on a GPU
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["cache_base", "cpu_restriction", "debug_level", "thread_count"]
+__all__ = ["cache_base", "cpu_restriction", "cuda_simulated", "debug_level", "thread_count"]
 
 
 def thread_count(given: int | None = None) -> int:
@@ -38,6 +39,11 @@ def cpu_restriction() -> str:
     if text not in ("native", "avx2", "baseline"):
         raise InputError(f"CNNCC_CPU must be native, avx2 or baseline, not '{text}'")
     return text
+
+
+def cuda_simulated() -> bool:
+    """Whether CUDA kernels run in Numba's simulator; Numba reads the same variable when it is imported."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "").strip() not in ("", "0")
 
 
 def debug_level() -> int:

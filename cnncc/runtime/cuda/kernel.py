@@ -17,6 +17,7 @@ __all__ = ["Kernel", "Launch", "Params", "Stage", "Work", "ceil_div", "make_para
 MAX_THREADS = 1024           # of a block
 MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_INTEGER = 2**31 - 1
+MAX_STATIC_SHARED = 48 << 10  # bytes of dynamic shared memory beyond which a kernel must be told to have them
 SCRATCH = "scratch"          # the operand word of the workspace that all steps share
 
 Extent = Mapping[str, tuple[int, int]]
