@@ -29,7 +29,8 @@ ASSUMED_SIZES = (64, 32, 8, 1)  # of symbolic dimensions, the first that fits, t
 def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int = 2, shapes: Shapes | None = None,
             constants: Mapping[str, Any] | None = None, accuracy: str = "default", lanes: int | None = None,
             dump_ir: str | Path | None = None, allow_fallback: bool = True, warm: bool = True, tune: bool = False,
-            threads: int | None = None, on_event: Event | None = None) -> Plan:
+            threads: int | None = None, target: str = "cpu", fallback: str = "none", device: str | None = None,
+            on_event: Event | None = None) -> Plan:
     """Compiles a network into a plan.
 
     Args:
@@ -48,6 +49,10 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         tune: measure the kernels that each convolution could have, a minute at most, and take the fastest. What is
             found is kept beside the kernel cache, and not measured again.
         threads: that `tune` measures with; by default as many as a session uses.
+        target: "cpu", or "cuda" for NVIDIA GPUs; none need be at hand to compile for it.
+        fallback: with the target cuda: "cpu" lets nodes without a CUDA kernel run on the CPU, with copies that are
+            steps of the plan; with "none" they are an error that lists them all.
+        device: with the target cuda, what tiles are chosen for: "h100" or "a100"; by default the GPU at hand, or H100.
         on_event: told what is being done: `on_event(stage, done, total)`.
 
     Raises:
@@ -55,7 +60,6 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     """
     from . import __version__
     from .lower import lower
-    from .runtime.cpu.binding import bind
     from .runtime.cpu.lower.accuracy import ACCURACIES
     from .runtime.cpu.lower.conv import ConvLowering
     from .runtime.cpu.lower.table import LOWERINGS
@@ -71,6 +75,10 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     if accuracy not in ACCURACIES:
         raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
 
+    if target != "cpu":
+        plan = _for_cuda(graph, target, fallback, device, accuracy)
+        return _finished(plan, ranges, warm, tell)
+
     def lowered(conv: ConvLowering) -> Plan:
         return lower(graph, {**LOWERINGS, "Conv": conv}, lanes or host_lanes(), allow_fallback=allow_fallback,
                      producer=f"cnncc {__version__}")
@@ -78,6 +86,13 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     plan = lowered(ConvLowering(accuracy))
     if tune:
         plan = _tuned(plan, lowered, accuracy, threads, tell)
+    return _finished(plan, ranges, warm, tell)
+
+
+def _finished(plan: Plan, ranges: Mapping[str, tuple[int, int]], warm: bool, tell: Event) -> Plan:
+    """The plan with its limits, its memory if that is known, and its kernels in the cache."""
+    from .runtime.cpu.binding import bind
+
     plan = dataclasses.replace(plan, ranges=ranges)
     if plan.is_static:
         tell("planning memory", 0, 1)
@@ -87,8 +102,33 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     return plan
 
 
+def _for_cuda(graph: Graph, target: str, fallback: str, device: str | None, accuracy: str) -> Plan:
+    """The plan for a GPU. Raises UnsupportedError, listing every node that has no CUDA kernel, unless `fallback` is
+    "cpu"."""
+    from . import __version__
+    from .errors import UnsupportedError
+    from .lower import lower
+    from .runtime.cpu.lower.table import LOWERINGS as OUTSIDE
+    from .runtime.cpu.native import host_lanes
+    from .runtime.cuda.devices import model_of
+    from .runtime.cuda.lower.table import lowerings_for
+    from .runtime.cuda.lowering import LANES
+
+    if target != "cuda":
+        raise InputError(f"there is no target '{target}': it is cpu or cuda")
+    if fallback not in ("none", "cpu"):
+        raise InputError(f"fallback must be none or cpu, not '{fallback}'")
+    plan = lower(graph, lowerings_for(accuracy, model_of(device)), LANES, allow_fallback=fallback == "cpu",
+                 producer=f"cnncc {__version__}", target="cuda", outside=(OUTSIDE, host_lanes()))
+    if plan.is_dynamic:
+        raise UnsupportedError(f"'{graph.name}' has sizes that depend on data, with which the target cuda cannot run: "
+                               "compile it for the CPU, or fix the sizes")
+    return plan
+
+
 def warm_plan(plan: Plan, tell: Event) -> None:
-    """Compiles the kernels that a plan and the bodies in it need, unless the kernel cache has them."""
+    """Compiles the kernels that a plan and the bodies in it need, unless the kernel cache has them; for a GPU, if one
+    is at hand."""
     for piece in plan.walk():
         _warm(piece, tell)
 
@@ -111,8 +151,16 @@ def _warm(plan: Plan, tell: Event) -> None:
     """Compiles the kernels of a plan; of one with symbolic sizes, for sizes that it may have: kernels do not depend on
     them. Where none of ASSUMED_SIZES fits, kernels are compiled when they are first needed."""
     from .errors import CnnccError
-    from .runtime.cpu.execution import warm_kernels
     from .runtime.cpu.regions import assumed_regions
+
+    if plan.target == "cpu":
+        from .runtime.cpu.execution import warm_kernels
+    else:
+        from .runtime.cuda.codegen import warm_kernels
+        from .runtime.cuda.driver import missing
+
+        if missing() is not None:
+            return
 
     for size in ASSUMED_SIZES:
         sizes = {s: min(max(size, plan.ranges.get(s, (0, size))[0]), plan.ranges.get(s, (0, size))[1])

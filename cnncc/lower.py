@@ -24,12 +24,13 @@ Array = np.ndarray[Any, Any]
 
 
 def lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, *, allow_fallback: bool = True,
-          producer: str = "", target: str = "cpu") -> Plan:
-    """The plan of `graph` for a CPU whose vectors hold `lanes` floats, or for another target with its own lowerings.
+          producer: str = "", target: str = "cpu", outside: tuple[Mapping[str, Lowering], int] | None = None) -> Plan:
+    """The plan of `graph` for a CPU whose vectors hold `lanes` floats, or for another target with its own lowerings;
+    `outside` are then the CPU's lowerings and lanes, for the bodies of If, Loop and Scan, which run there.
 
     Raises UnsupportedError, listing every node, if some have no native kernel and `allow_fallback` is false.
     """
-    plan = _lower(graph, lowerings, lanes, producer, target)
+    plan = _lower(graph, lowerings, lanes, producer, target, outside or (lowerings, lanes))
     if plan.fallbacks and not allow_fallback:
         problems = [f"'{s.name}' ({s.op.op_type}): {s.reason}" for s in plan.fallbacks]
         if target == "cpu":
@@ -41,8 +42,9 @@ def lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, *, allow_
     return plan
 
 
-def _lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, producer: str, target: str) -> Plan:
-    builder = _Builder(graph, lowerings, lanes, target)
+def _lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, producer: str, target: str,
+           outside: tuple[Mapping[str, Lowering], int]) -> Plan:
+    builder = _Builder(graph, lowerings, lanes, target, outside)
     for node in graph.walk():
         builder.node(node)
     outputs = tuple(Port(name, builder.buffer(value, PLAIN))
@@ -53,9 +55,10 @@ def _lower(graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, producer
 
 
 class _Builder:
-    def __init__(self, graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, target: str) -> None:
-        self.lowerings, self.lanes, self.target = lowerings, lanes, target
-        self.outside = PLAIN if target == "cpu" else HOST  # the layout of what runs without a kernel of the target
+    def __init__(self, graph: Graph, lowerings: Mapping[str, Lowering], lanes: int, target: str,
+                 outside: tuple[Mapping[str, Lowering], int]) -> None:
+        self.lowerings, self.lanes, self.target, self.outside = lowerings, lanes, target, outside
+        self.host = PLAIN if target == "cpu" else HOST  # the layout of what runs without a kernel of the target
         self.buffers: list[Buffer] = []
         self.steps: list[Step] = []
         self.weights: dict[int, Array] = {}
@@ -94,7 +97,7 @@ class _Builder:
             self._plain_step(node, KNOWN)
             return
         if node.op.bodies:
-            self._plain_step(node, BODY)
+            self._plain_step(node, BODY, "" if self.target == "cpu" else f"{node.op.op_type} has no CUDA kernel")
             return
         source = node.inputs[0] if node.inputs else None
         if node.op.alias and source is not None and source.known is None and not source.is_constant \
@@ -123,11 +126,11 @@ class _Builder:
             inputs = tuple(None if v is None else self.buffer(v, next(iter(self.places[v])) if v in self.places
                                                               else PLAIN) for v in node.inputs)
         else:
-            inputs = tuple(None if v is None else self.buffer(v, self.outside) for v in node.inputs)
-        outputs = tuple(self._define(v, PLAIN if kernel == KNOWN else self.outside) for v in node.outputs)
+            inputs = tuple(None if v is None else self.buffer(v, self.host) for v in node.inputs)
+        outputs = tuple(self._define(v, PLAIN if kernel == KNOWN else self.host) for v in node.outputs)
         op = node.op
         if op.bodies:
-            op = dataclasses.replace(op, **{name: _lower(body, self.lowerings, self.lanes, "", self.target)
+            op = dataclasses.replace(op, **{name: _lower(body, *self.outside, "", "cpu", self.outside)
                                             for name, body in op.bodies.items()})
         self.steps.append(Step(_name(node), op, kernel, inputs, outputs, reason=reason))
 

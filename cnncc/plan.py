@@ -120,8 +120,10 @@ class Plan:
 
     @property
     def fallbacks(self) -> tuple[Step, ...]:
-        """The steps that run on a NumPy reference, those of bodies included."""
-        return tuple(s for plan in self.walk() for s in plan.steps if s.kernel == REFERENCE)
+        """The steps that run on a NumPy reference, those of bodies included; of a plan for a GPU also those with
+        bodies, which run on the CPU."""
+        return tuple(s for plan in self.walk() for s in plan.steps
+                     if s.kernel == REFERENCE or (s.kernel == BODY and plan.target != "cpu"))
 
     @property
     def weight_bytes(self) -> int:

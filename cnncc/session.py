@@ -17,6 +17,7 @@ from .plan import Plan, Port
 
 if TYPE_CHECKING:
     from .profile import Profile
+    from .runtime.cuda.device_array import DeviceArray
 
 __all__ = ["InferenceSession", "NodeArg", "check_feed"]
 
@@ -39,7 +40,8 @@ class InferenceSession:
     Args:
         plan: a plan, or the path of a plan file.
         threads: how many to use; by default `CNNCC_NUM_THREADS` or as many CPUs as this process may use.
-        providers: accepted for the sake of onnxruntime's callers; only the CPU is there.
+        providers: where it may run: "CPU" or "CUDA", also by onnxruntime's names (docs/cuda.md). A plan runs on the
+            target that it was compiled for; by default that is allowed.
 
     A session may be called from many threads at once; each call has its own memory. The `plan` of a session that was
     opened from a file lacks the weights that are in memory in the form of their kernels.
@@ -48,14 +50,12 @@ class InferenceSession:
     def __init__(self, plan: Plan | str | Path, *, threads: int | None = None,
                  providers: Sequence[str] | None = None) -> None:
         from .environment import thread_count
-        from .runtime.cpu.runner import Runner
 
         given = isinstance(plan, Plan)
         self.plan = plan if isinstance(plan, Plan) else Plan.load(plan)
-        if self.plan.target != "cpu":
-            raise InputError(f"the plan was compiled for the target {self.plan.target}, which this session cannot run")
+        _check_providers(self.plan, providers)
         self.threads = thread_count(threads)
-        self._runner = Runner(self.plan, self.threads, owns_weights=not given)
+        self._runner: Any = _runner_of(self.plan.target)(self.plan, self.threads, owns_weights=not given)
         if self._runner.released:
             kept = {n: w for n, w in self.plan.weights.items() if n not in self._runner.released}
             self.plan = dataclasses.replace(self.plan, weights=kept)
@@ -76,7 +76,7 @@ class InferenceSession:
         return [self._node_arg(port) for port in self.plan.outputs]
 
     def get_providers(self) -> list[str]:
-        return ["CPUExecutionProvider"]
+        return ["CPUExecutionProvider"] if self.plan.target == "cpu" else ["CUDAExecutionProvider"]
 
     def _node_arg(self, port: Port) -> NodeArg:
         type_ = self.plan.buffers[port.buffer].type
@@ -108,9 +108,35 @@ class InferenceSession:
                 pool.give(context)
         return outputs if wanted is None else [outputs[n] for n in wanted]
 
+    def run_on_device(self, feeds: Mapping[str, Any], outputs: Mapping[str, Any] | None = None) -> list[DeviceArray]:
+        """Like `run`, of a plan for CUDA, but all outputs stay in the device's memory: as arrays that other libraries
+        take through `__cuda_array_interface__` or DLPack, complete when this returns.
+
+        Args:
+            feeds: arrays in the device's memory, which are read where they lie, or NumPy's.
+            outputs: arrays in the device's memory, by output, to write to; for others new ones are made.
+        """
+        from .runtime.cuda.device_array import as_device_array, empty
+
+        if self.plan.target != "cuda":
+            raise InputError("the plan was compiled for the CPU: to keep outputs on a GPU, compile the model with "
+                             "target='cuda'")
+        inputs, given = self._check_feeds(feeds), outputs or {}
+        self._wanted(list(given))
+        found = []
+        for port, (shape, dtype) in zip(self.plan.outputs, self._runner.pool(inputs).results, strict=True):
+            array = as_device_array(given[port.name]) if port.name in given else empty(shape, dtype)
+            if array.shape != shape or array.dtype != dtype:
+                raise InputError(f"the output '{port.name}' is {dtype}{list(shape)}, but the array given for it "
+                                 f"{array.dtype}{list(array.shape)}")
+            found.append(array)
+        self._runner.run_into(inputs, found)
+        return found
+
     def run_all(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """What every step computes, by the name of the value, for finding where two runtimes part."""
-        return self._runner.run_each(self._check_feeds(feeds))
+        found: dict[str, Array] = self._runner.run_each(self._check_feeds(feeds))
+        return found
 
     def profile(self, feeds: Mapping[str, Any], runs: int = 20) -> Profile:
         """How long every step takes: medians over `runs` runs, after two that do not count."""
@@ -135,10 +161,29 @@ class InferenceSession:
         for number, (name, dtype, type_) in enumerate(self._expected):
             array = inputs[number]
             if not isinstance(array, np.ndarray):
-                array = inputs[number] = np.asarray(array)
+                array = inputs[number] = self._foreign(name, array, type_)
+                if not isinstance(array, np.ndarray):
+                    continue
             if array.dtype is not dtype or not array.flags.carray:  # contiguous, aligned and writable: one look
                 inputs[number] = _normalise(name, array, type_)
         return inputs
+
+    def _foreign(self, name: str, value: Any, type_: TensorType) -> Any:
+        """What is no NumPy array: one in a GPU's memory as it is, anything else as an array."""
+        if not (hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack_device__")):
+            return np.asarray(value)
+        from .runtime.cuda.device_array import as_device_array, is_device_array
+
+        if not is_device_array(value):
+            return np.asarray(value)
+        if self.plan.target != "cuda":
+            raise InputError(f"the input '{name}' lies in a GPU's memory, but the plan was compiled for the CPU: copy "
+                             "it to the CPU, or compile the model with target='cuda'")
+        array = as_device_array(value)
+        if array.dtype != type_.dtype.numpy:
+            raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is "
+                             f"{array.dtype}: convert it")
+        return array
 
     def _explain_names(self, feeds: Mapping[str, Any]) -> NoReturn:
         for name in feeds:
@@ -148,6 +193,33 @@ class InferenceSession:
         missing = [name for name in self._inputs if name not in feeds]
         type_ = self._expected[self._inputs[missing[0]]][2]
         raise InputError(f"no array was given for the input '{missing[0]}' of type {type_}: add it to the feeds")
+
+
+_TARGETS = {"CPU": "cpu", "CPUExecutionProvider": "cpu", "CUDA": "cuda", "CUDAExecutionProvider": "cuda"}
+
+
+def _check_providers(plan: Plan, providers: Sequence[Any] | None) -> None:
+    """Raises InputError unless the plan's target is among the providers, which may be (name, options) as in ORT."""
+    if providers is None:
+        return
+    names = [p[0] if isinstance(p, tuple) else p for p in providers]
+    unknown = next((n for n in names if n not in _TARGETS), None)
+    if unknown is not None:
+        raise InputError(f"there is no provider '{unknown}': it is one of {', '.join(_TARGETS)}")
+    if plan.target not in {_TARGETS[n] for n in names}:
+        raise InputError(f"the plan '{plan.name}' was compiled for the target {plan.target}, which is not among the "
+                         f"providers {', '.join(names) or '(none)'}: compile the model for another target, or allow it")
+
+
+def _runner_of(target: str) -> Any:
+    """The class that runs plans for a target."""
+    if target == "cpu":
+        from .runtime.cpu.runner import Runner
+
+        return Runner
+    from .runtime.cuda.runner import Runner as CudaRunner
+
+    return CudaRunner
 
 
 def check_feed(name: str, array: Array, type_: TensorType) -> Array:

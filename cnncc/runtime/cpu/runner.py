@@ -23,7 +23,7 @@ from .lowering import PLAIN, Choice, stored_elements
 from .packed_weights import releasable_weights, release_memory
 from .regions import Region, bind_region, last_reads, missing_contents, run_step
 
-__all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape"]
+__all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_shapes"]
 
 Array = np.ndarray[Any, Any]
 Way = Callable[[Context, Sequence[Array], Sequence[Array]], Any]  # to run a context: its inputs, its outputs
@@ -106,7 +106,7 @@ class Runner:
         shapes = tuple([array.shape for array in inputs])
         found = self.pools.get(shapes)
         if found is None:
-            self._check_shapes(inputs)
+            check_shapes(self.plan, inputs)
             types = {port.buffer: TensorType(self.plan.buffers[port.buffer].type.dtype, array.shape)
                      for port, array in zip(self.plan.inputs, inputs, strict=True)}
             found = self._bound(self.pools, MAX_BINDINGS, shapes, lambda: bind_region(
@@ -254,36 +254,35 @@ class Runner:
                     self.released.add(number)
         return words
 
-    # -- checking ------------------------------------------------------------------------------------------------
-
-    def _check_shapes(self, inputs: Sequence[Array]) -> None:
-        """Raises InputError unless the shapes fit the inputs' types with one size for each symbolic dimension."""
-        ports = [(port.name, self.plan.buffers[port.buffer].type) for port in self.plan.inputs]
-        for array, (name, type_) in zip(inputs, ports, strict=True):
-            check_shape(name, array.shape, type_)
-        sizes: dict[str, int] = {}
-        for array, (name, type_) in zip(inputs, ports, strict=True):
-            for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
-                symbol, value = solve_dim(d, size) or ("", 0)
-                if symbol and sizes.setdefault(symbol, value) != value:
-                    raise InputError(f"the dimension {symbol} is {sizes[symbol]} in one input, but {value} on axis "
-                                     f"{axis} of the input '{name}': they must be equal")
-        for symbol, (low, high) in self.plan.ranges.items():
-            if symbol in sizes and not low <= sizes[symbol] <= high:
-                raise InputError(f"the dimension {symbol} is {sizes[symbol]}, but the plan was compiled for sizes from "
-                                 f"{low} to {high}: compile the model with other limits")
-        for array, (name, type_) in zip(inputs, ports, strict=True):
-            for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
-                if evaluate_dim(d, sizes) != size:
-                    wanted = " = ".join(dict.fromkeys([str(d), str(evaluate_dim(d, sizes))]))
-                    raise InputError(f"axis {axis} of the input '{name}' must be {wanted}, but is {size}")
-
 
 def _load(keys: Sequence[native.Key]) -> Mapping[str, Array]:
     """Loads kernels, which the first run would do otherwise."""
     for key in keys:
         native.get_kernel(*key)
     return {}
+
+
+def check_shapes(plan: Plan, inputs: Sequence[Any]) -> None:
+    """Raises InputError unless the shapes fit the inputs' types with one size for each symbolic dimension."""
+    ports = [(port.name, plan.buffers[port.buffer].type) for port in plan.inputs]
+    for array, (name, type_) in zip(inputs, ports, strict=True):
+        check_shape(name, array.shape, type_)
+    sizes: dict[str, int] = {}
+    for array, (name, type_) in zip(inputs, ports, strict=True):
+        for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
+            symbol, value = solve_dim(d, size) or ("", 0)
+            if symbol and sizes.setdefault(symbol, value) != value:
+                raise InputError(f"the dimension {symbol} is {sizes[symbol]} in one input, but {value} on axis "
+                                 f"{axis} of the input '{name}': they must be equal")
+    for symbol, (low, high) in plan.ranges.items():
+        if symbol in sizes and not low <= sizes[symbol] <= high:
+            raise InputError(f"the dimension {symbol} is {sizes[symbol]}, but the plan was compiled for sizes from "
+                             f"{low} to {high}: compile the model with other limits")
+    for array, (name, type_) in zip(inputs, ports, strict=True):
+        for axis, (d, size) in enumerate(zip(type_.shape, array.shape, strict=True)):
+            if evaluate_dim(d, sizes) != size:
+                wanted = " = ".join(dict.fromkeys([str(d), str(evaluate_dim(d, sizes))]))
+                raise InputError(f"axis {axis} of the input '{name}' must be {wanted}, but is {size}")
 
 
 def check_shape(name: str, shape: tuple[int, ...], type_: TensorType) -> None:

@@ -38,7 +38,7 @@ def pinned(size: int) -> Array:
     address = int(check(cuda.cuMemHostAlloc(max(size, 1), 0), f"pin {size} bytes"))
     block = (ctypes.c_uint8 * max(size, 1)).from_address(address)
     weakref.finalize(block, cuda.cuMemFreeHost, address)
-    return np.frombuffer(block, np.uint8)[:size]
+    return np.ctypeslib.as_array(block)[:size]
 
 
 class Graph:

@@ -54,7 +54,8 @@ class DeviceArray:
     def fill(self, array: Array) -> None:
         """Copies an array of the same shape and type here."""
         if array.shape != self.shape or array.dtype != self.dtype:
-            raise InputError(f"an array {array.dtype}{list(array.shape)} does not fit into {self.dtype}{list(self.shape)}")
+            raise InputError(f"an array {array.dtype}{list(array.shape)} does not fit into one of "
+                             f"{self.dtype}{list(self.shape)}")
         if self.nbytes:
             source = np.ascontiguousarray(array)
             device().enter()

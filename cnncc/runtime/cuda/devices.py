@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT", "DEVICES", "Device", "occupancy"]
+from ...errors import InputError
+
+__all__ = ["DEFAULT", "DEVICES", "Device", "model_of", "occupancy"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,21 @@ DEVICES = {
     "a100": Device("NVIDIA A100 SXM4 40GB", (8, 0), 108, 64, 1.41e9, 1.555e12, 40 << 20, 164 << 10),
 }
 DEFAULT = DEVICES["h100"]  # what tiles are chosen for where no device is at hand
+
+
+def model_of(name: str | None) -> Device:
+    """The device of this name; without one that at hand, or else DEFAULT."""
+    if name is not None:
+        if name not in DEVICES:
+            raise InputError(f"there is no device '{name}': it is one of {', '.join(DEVICES)}")
+        return DEVICES[name]
+    from .driver import missing
+
+    if missing() is not None:
+        return DEFAULT
+    from .device import device
+
+    return device().model()
 
 
 def occupancy(device: Device, threads: int, registers: int, shared: int) -> int:

@@ -1,5 +1,5 @@
-"""DLPack capsules: tensors handed from one library to another where they lie (https://dmlc.github.io/dlpack, version 0.8
-of the structure, which every consumer understands)."""
+"""DLPack capsules: tensors handed from one library to another where they lie (https://dmlc.github.io/dlpack, the
+structure without a version, which every consumer understands)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _INTEGER, _UNSIGNED, _FLOAT, _BOOL = 0, 1, 2, 6
 
 class _Tensor(ctypes.Structure):
     _fields_ = (("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
-                ("rank", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+                ("rank", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8),
+                ("lanes", ctypes.c_uint16),
                 ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
                 ("byte_offset", ctypes.c_uint64))
 

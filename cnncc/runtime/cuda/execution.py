@@ -11,7 +11,6 @@ again: from then on one call starts it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -235,7 +234,8 @@ class Context:
         self._deliver(outputs)
 
     def _bind(self, inputs: Sequence[Array | DeviceArray], outputs: Sequence[Array | DeviceArray]) -> Any:
-        """Puts the addresses of inputs and outputs into the arguments, host arrays into pinned memory; the addresses."""
+        """Puts the addresses of inputs and outputs into the arguments, and host arrays into pinned memory; gives the
+        addresses."""
         device().enter()
         for kind, arrays in (("in", inputs), ("out", outputs)):
             self._addresses[kind] = [array.address if isinstance(array, DeviceArray) else own

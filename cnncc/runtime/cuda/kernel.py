@@ -60,7 +60,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Stage:
-    """One kernel launch: ``grid`` blocks of ``block`` threads, with ``shared`` bytes of dynamic shared memory each."""
+    """One kernel launch: ``grid`` blocks of ``block`` threads, with ``shared`` bytes of dynamic shared memory each.
+
+    ``words`` are the step's words to which the kernel's operands are bound, its own where there are none. ``in_place``
+    (a part's word, the whole's, bytes from its start) says that there is nothing to do if the part lies there already.
+    """
 
     kernel: Kernel
     params: Params
@@ -70,6 +74,8 @@ class Stage:
     floats: tuple[float, ...] = ()
     shared: int = 0
     work: Work | None = None
+    words: tuple[str, ...] = ()
+    in_place: tuple[str, str, int] | None = None
 
     def __post_init__(self) -> None:
         name = self.kernel.name

@@ -41,6 +41,7 @@ class Pool:
         types = self.prepared.binding.types
         self.results = [(types[port.buffer].static_shape, types[port.buffer].dtype.numpy)
                         for port in self.prepared.plan.outputs]
+        self._idle.append(Context(self.prepared))  # so that the first run allocates nothing
 
     def take(self) -> Context:
         try:
@@ -54,8 +55,8 @@ class Pool:
 
 
 class Runner:
-    """Runs a plan on arrays of its inputs' element types, in its order, in the CPU's or the device's memory. Many threads
-    may use one at once.
+    """Runs a plan on arrays of its inputs' element types, in its order, in the CPU's or the device's memory. Many
+    threads may use one at once.
 
     `pools` are bound plans by the inputs' shapes. The weights are on the device from the first binding on.
     """

