@@ -24,4 +24,6 @@ LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module:
 
 def lowerings_for(accuracy: str, device: Device) -> dict[str, Lowering]:
     """The table for a compilation: convolutions as accurate as is asked for, and tiles that suit the device."""
-    return dict(LOWERINGS)
+    from .conv import ConvLowering
+
+    return {**LOWERINGS, "Conv": ConvLowering(accuracy, device)}
