@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from .errors import InputError
-from .ir import DType, TensorType
+from .feeds import as_array, normalise
 from .plan import Plan, Port
 
 if TYPE_CHECKING:
     from .profile import Profile
     from .runtime.cuda.device_array import DeviceArray
 
-__all__ = ["InferenceSession", "NodeArg", "check_feed"]
+__all__ = ["InferenceSession", "NodeArg"]
 
 Array = np.ndarray[Any, Any]
+ndarray = np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +146,11 @@ class InferenceSession:
         return profile(self._runner, self._check_feeds(feeds), runs)
 
     def _wanted(self, names: Sequence[str]) -> list[int]:
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise InputError(f"output_names must be a list of names or None, not {names!r}")
+        names = list(names)
         for name in names:
-            if name not in self._output_numbers:
+            if not isinstance(name, str) or name not in self._output_numbers:
                 raise InputError(f"the model has no output '{name}'{_suggest(name, self._output_numbers)}; "
                                  f"it has {_names(self._output_numbers)}")
         return [self._output_numbers[name] for name in names]
@@ -154,28 +158,29 @@ class InferenceSession:
     def _check_feeds(self, feeds: Mapping[str, Any]) -> list[Array]:
         try:
             inputs = [feeds[name] for name in self._inputs]
-        except KeyError:
+        except (KeyError, TypeError, IndexError):
             self._explain_names(feeds)
         if len(feeds) != len(inputs):
             self._explain_names(feeds)
         for number, (name, dtype, type_) in enumerate(self._expected):
             array = inputs[number]
-            if not isinstance(array, np.ndarray):
+            if type(array) is not ndarray:
                 array = inputs[number] = self._foreign(name, array, type_)
-                if not isinstance(array, np.ndarray):
+                if type(array) is not ndarray:
                     continue
             if array.dtype is not dtype or not array.flags.carray:  # contiguous, aligned and writable: one look
-                inputs[number] = _normalise(name, array, type_)
+                inputs[number] = normalise(name, array, type_)
         return inputs
 
     def _foreign(self, name: str, value: Any, type_: TensorType) -> Any:
         """What is no NumPy array: one in a GPU's memory as it is, anything else as an array."""
-        if not (hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack_device__")):
-            return np.asarray(value)
+        if isinstance(value, ndarray) or not (
+                hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack_device__")):
+            return as_array(name, value)
         from .runtime.cuda.device_array import as_device_array, is_device_array
 
         if not is_device_array(value):
-            return np.asarray(value)
+            return as_array(name, value)
         if self.plan.target != "cuda":
             raise InputError(f"the input '{name}' lies in a GPU's memory, but the plan was compiled for the CPU: copy "
                              "it to the CPU, or compile the model with target='cuda'")
@@ -186,11 +191,16 @@ class InferenceSession:
         return array
 
     def _explain_names(self, feeds: Mapping[str, Any]) -> NoReturn:
+        if not isinstance(feeds, Mapping):
+            raise InputError(f"the feeds must be a dict of an array for each input ({_names(self._inputs)}), not "
+                             f"{type(feeds).__name__}")
         for name in feeds:
             if name not in self._inputs:
                 raise InputError(f"the model has no input '{name}'{_suggest(name, self._inputs)}; "
                                  f"it has {_names(self._inputs)}")
         missing = [name for name in self._inputs if name not in feeds]
+        if not missing:
+            raise InputError(f"the feeds ({type(feeds).__name__}) do not give what they name: use a dict")
         type_ = self._expected[self._inputs[missing[0]]][2]
         raise InputError(f"no array was given for the input '{missing[0]}' of type {type_}: add it to the feeds")
 
@@ -222,30 +232,8 @@ def _runner_of(target: str) -> Any:
     return CudaRunner
 
 
-def check_feed(name: str, array: Array, type_: TensorType) -> Array:
-    """The array as a run takes it, for an input of this type, which may be symbolic. Raises InputError where its
-    element type or its shape does not fit."""
-    from .runtime.cpu.runner import check_shape
-
-    array = _normalise(name, array, type_)
-    check_shape(name, array.shape, type_)
-    return array
-
-
-def _normalise(name: str, array: Array, type_: TensorType) -> Array:
-    """The array in native byte order and C order; raises InputError where its element type is another one."""
-    if array.dtype.newbyteorder("=") != type_.dtype.numpy:
-        try:
-            given = DType.of(array.dtype).value
-        except Exception:
-            given = str(array.dtype)
-        raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is "
-                         f"{given}: convert it with .astype('{type_.dtype.numpy}')")
-    return np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
-
-
-def _suggest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+def _suggest(name: object, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 

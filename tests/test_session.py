@@ -227,10 +227,14 @@ def test_outputs_that_are_inputs_constants_or_given_twice():
     assert not np.array_equal(results[0], results[1])
 
 
-def test_empty_batches_run():
-    session = InferenceSession(compile(graph()))
-    features, early = session.run(None, feeds(0))
-    assert features.shape == (0, 24, 5, 6) and early.shape == (0, 8, 9, 12)
+@pytest.mark.parametrize("sizes", [(0, 9, 12), (1, 0, 12), (2, 9, 0), (0, 0, 0)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sizes_of_zero_run(sizes, threads):
+    session = InferenceSession(compile(graph()), threads=threads)
+    n, h, w = sizes
+    features, early = session.run(None, feeds(*sizes))
+    assert features.shape == (n, 24, (h - 1) // 2 + 1, (w - 1) // 2 + 1) and early.shape == (n, 8, h, w)
+    assert session.run_all(feeds(*sizes))["2"].shape == features.shape
 
 
 def test_threads_must_be_sensible(monkeypatch):

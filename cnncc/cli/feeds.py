@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..feeds import check_feed
 from ..ir import TensorType
-from ..session import check_feed
 from .pictures import PICTURE_SUFFIXES, PictureOptions, read_pictures
 
 __all__ = ["random_feeds", "read_array", "read_constants", "read_feeds"]

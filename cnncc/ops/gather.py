@@ -42,6 +42,9 @@ class Gather(ShapeArithmetic):
         shape = data.type.shape
         axis = resolve_axis("Gather", self.axis, len(shape))
         _check_range("Gather", indices.value, shape[axis])
+        if shape[axis] == 0 and all(isinstance(d, int) and d for d in indices.type.shape):
+            raise OpError(f"Gather: the axis {axis} of data {data.type} has no elements, but indices {indices.type} "
+                          "ask for some")
         return (TensorType(data.type.dtype, (*shape[:axis], *indices.type.shape, *shape[axis + 1:])),)
 
     def reference(self, data: Array, indices: Array) -> tuple[Array, ...]:

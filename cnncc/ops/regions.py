@@ -69,6 +69,8 @@ class RoiAlign(Op):
         if rois.type.rank != 2 or rois.type.shape[1] != 4 or pictures.type.rank != 1 \
                 or agree((rois.type.shape[0], pictures.type.shape[0])) is None:
             raise OpError(f"RoiAlign: rois must be [R, 4] and batch_indices [R], not {rois.type} and {pictures.type}")
+        if x.type.shape[0] == 0 and isinstance(rois.type.shape[0], int) and rois.type.shape[0]:
+            raise OpError(f"RoiAlign: rois {rois.type} lie in no picture: X is {x.type}")
         return (TensorType(dtype, (rois.type.shape[0], x.type.shape[1], self.output_height, self.output_width)),)
 
     def reference(self, x: Array, rois: Array, pictures: Array) -> tuple[Array, ...]:

@@ -82,6 +82,8 @@ def test_infer_symbolic(op: Any, operands: tuple[Any, ...], result: str) -> None
      "GatherND: index 4 is outside [-4, 3], an axis of size 4"),
     (OneHot(), ["i64[3]", operand("i64[]", 0), "f32[2]"], "OneHot: depth must be one number of at least 1, not [0]"),
     (OneHot(), ["i64[3]", operand("i64[]", 3), "f32[1,2]"], "OneHot: values must be the two numbers [off, on]"),
+    (Gather(axis=1), ["f32[2,0]", "i64[3]"], "Gather: the axis 1 of data f32[2,0] has no elements, but indices i64[3] "
+     "ask for some"),
     (OneHot(), ["i64[3]", operand("i64[]", 3), "f32[3]"], "OneHot: values must be the two numbers [off, on]"),
 ])
 def test_wrong_input(op: Any, operands: list[Any], message: str) -> None:

@@ -68,6 +68,7 @@ def test_infer(op: Op, operands: list[str | Operand | None], types: str) -> None
     (RoiAlign, ["f32[1,3,4]", "f32[R,4]", "i64[R]"], "RoiAlign: X must be [N, C, H, W] with pixels, not f32[1,3,4]"),
     (RoiAlign, ["f32[1,3,4,4]", "f32[R,5]", "i64[R]"],
      "RoiAlign: rois must be [R, 4] and batch_indices [R], not f32[R,5] and i64[R]"),
+    (RoiAlign, ["f32[0,3,4,4]", "f32[2,4]", "i64[2]"], "RoiAlign: rois f32[2,4] lie in no picture: X is f32[0,3,4,4]"),
     (RoiAlign, ["f32[1,3,4,4]", "f16[R,4]", "i64[R]"], "RoiAlign: all inputs must have one element type"),
     (lambda: MaxRoiPool((2,)), [], "MaxRoiPool: pooled_shape must be a height and a width, not [2]"),
     (lambda: MaxRoiPool((2, 2)), ["f32[1,3,4,4]", "f32[R,4]"], "MaxRoiPool: rois must be [R, 5], not f32[R,4]"),

@@ -17,6 +17,7 @@ from ...ir import Operand, TensorType, known_outputs
 from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
 from ...storage import Storage, assign_storage
 from .kernel import Launch
+from .kernels import nothing
 from .kernels.reorder import launch_reorder
 from .lower.table import LOWERINGS
 from .lowering import BLOCKED, HOST, PLAIN, Choice, Lowering, Tensor, stored_elements
@@ -178,6 +179,8 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
+    if step.kernel != BODY and all(0 in t.shape for t in outputs):
+        return BoundStep(step, nothing.launch(), choice)
     if step.kernel in (REFERENCE, BODY):
         layout = PLAIN if plan.target == "cpu" else HOST
         if any(t is not None and not t.constant and t.layout != layout for t in [*inputs, *outputs]):
@@ -239,7 +242,7 @@ def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
 
 def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[str, Array]:
     """The packed constants of a step by word, each at least as large as the kernel's contract says it reads."""
-    if bound.launch is None or bound.step.kernel == REORDER:
+    if bound.launch is None or bound.step.kernel == REORDER or bound.launch.kernel is nothing.KERNEL:
         return {}
     lowering = _lowerings(plan.target)[bound.step.op.op_type]
     inputs = [binding.tensor(plan, n) for n in bound.step.inputs]

@@ -20,6 +20,7 @@ from ...plan import Plan, Step
 from . import native
 from .binding import Binding, BoundStep
 from .executor import RUN, WORK, StepRecord, StepTable
+from .kernels.nothing import KERNEL as NOTHING
 from .lowering import PLAIN, stored_elements
 from .worker_pool import PARALLEL_FOR, WORKER
 
@@ -27,7 +28,8 @@ __all__ = ["Context", "Prepared", "warm_kernels"]
 
 Array = np.ndarray[Any, Any]
 
-EXECUTOR_KEYS: frozenset[native.Key] = frozenset((kernel.name, ()) for kernel in (RUN, WORK, PARALLEL_FOR, WORKER))
+EXECUTOR_KEYS: frozenset[native.Key] = frozenset(
+    (kernel.name, ()) for kernel in (RUN, WORK, PARALLEL_FOR, WORKER, NOTHING))
 
 # Steps that take less than this many nanoseconds are not shared among threads: handing over costs about as much.
 SMALL, MACS_A_NANOSECOND, BYTES_A_NANOSECOND = 2000, 60, 20
@@ -227,8 +229,9 @@ class Context:
         if plan.buffers[buffer].layout == PLAIN:
             return raw.reshape(shape).copy()
         n, c, *spatial = shape
-        blocks = np.moveaxis(raw.reshape(n, -(-c // plan.lanes), *spatial, plan.lanes), -1, 2)
-        return np.ascontiguousarray(blocks.reshape(n, -1, *spatial)[:, :c])
+        count = -(-c // plan.lanes)
+        blocks = np.moveaxis(raw.reshape(n, count, *spatial, plan.lanes), -1, 2)
+        return np.ascontiguousarray(blocks.reshape(n, count * plan.lanes, *spatial)[:, :c])
 
 
 def _address(array: Array) -> int:

@@ -32,6 +32,7 @@ _MODULES = {
     "kernels.lookup": "lookup",
     "kernels.lrn": "lrn",
     "kernels.normalize": "normalize",
+    "kernels.nothing": "nothing",
     "kernels.pad": "pad",
     "kernels.pool": "pool",
     "kernels.pool_integer": "pool_integer",
