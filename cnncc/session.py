@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import InputError
 from .feeds import as_array, normalise
+from .ir import TensorType
 from .plan import Plan, Port
 
 if TYPE_CHECKING:
