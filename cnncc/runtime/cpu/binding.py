@@ -179,7 +179,7 @@ def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: M
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
-    if step.kernel != BODY and all(0 in t.shape for t in outputs):
+    if plan.target == "cpu" and step.kernel != BODY and all(0 in t.shape for t in outputs):
         return BoundStep(step, nothing.launch(), choice)
     if step.kernel in (REFERENCE, BODY):
         layout = PLAIN if plan.target == "cpu" else HOST
@@ -242,7 +242,7 @@ def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
 
 def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[str, Array]:
     """The packed constants of a step by word, each at least as large as the kernel's contract says it reads."""
-    if bound.launch is None or bound.step.kernel == REORDER or bound.launch.kernel is nothing.KERNEL:
+    if bound.launch is None or bound.step.kernel == REORDER or bound.launch.name == nothing.KERNEL.name:
         return {}
     lowering = _lowerings(plan.target)[bound.step.op.op_type]
     inputs = [binding.tensor(plan, n) for n in bound.step.inputs]
