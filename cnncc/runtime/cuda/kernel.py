@@ -79,6 +79,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         name = self.kernel.name
+        object.__setattr__(self, "words", self.words or self.kernel.operands)
+        if len(self.words) != len(self.kernel.operands):
+            raise ValueError(f"{name}: {len(self.words)} words for {len(self.kernel.operands)} operands")
         if len(self.dims) != len(self.kernel.dims) or len(self.floats) != len(self.kernel.floats):
             raise ValueError(f"{name}: {len(self.dims)} integers and {len(self.floats)} floats for "
                              f"{len(self.kernel.dims)} and {len(self.kernel.floats)} words")

@@ -51,8 +51,8 @@ def _run_stage(launch: Launch, stage: Stage, buffers: Mapping[str, Buffer], race
     for buffer in buffers.values():
         buffer.record = Record()  # what an earlier stage touched is past
     types = stage.kernel.elements(**dict(stage.params))
-    arguments = [_memory(launch, word, buffers.get(word), races, DType(types.get(word, "f32")).numpy)
-                 for word in stage.kernel.operands]
+    arguments = [_memory(launch, word, buffers.get(word), races, DType(types.get(operand, "f32")).numpy)
+                 for word, operand in zip(stage.words, stage.kernel.operands, strict=True)]
     kernel = codegen.get_kernel(*stage.key)
     kernel[stage.grid, stage.block, 0, stage.shared](*arguments, *stage.dims, *map(np.float32, stage.floats))
 

@@ -13,7 +13,7 @@ from ..kernels import pool, reduce, unpool
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts, lift, preferred_layout
 
-__all__ = ["LOWERINGS", "GlobalPoolLowering", "PoolLowering"]
+__all__ = ["LOWERINGS", "GlobalPoolLowering", "PoolLowering", "place_steps"]
 
 MAX_ORDER = 16  # of a norm, which is computed by so many products
 
@@ -53,8 +53,8 @@ class PoolLowering(Lowering):
             expect_layouts(op, [y, outputs[1]], [PLAIN, PLAIN])
             return unpool.launch_pool(
                 math.prod(x.shape[:2]), lift(x.shape[2:], 1), lift(g.counts, 1), lift(g.kernel, 1), lift(g.strides, 1),
-                lift(g.dilations, 1), lift(g.begin, 0), lift(_numbers(x.shape[2:], getattr(op, "storage_order", 0)), 0),
-                x.type.dtype.value)
+                lift(g.dilations, 1), lift(g.begin, 0),
+                lift(place_steps(x.shape[2:], getattr(op, "storage_order", 0)), 0), x.type.dtype.value)
         blocked = y.layout == BLOCKED
         pads = (g.begin, g.end) if getattr(op, "count_include_pad", False) else ((0,) * len(g.begin),) * 2
         images, channels = x.shape[:2]
@@ -65,7 +65,7 @@ class PoolLowering(Lowering):
         return pool.launch(shape, self.kind, lanes if blocked else 1, x.type.dtype.value, getattr(op, "p", 1))
 
 
-def _numbers(size: Sequence[int], storage_order: int) -> list[int]:
+def place_steps(size: Sequence[int], storage_order: int) -> list[int]:
     """By how much an element's number grows along each axis; with storage_order 1 the first axis runs fastest."""
     return [math.prod(size[:axis] if storage_order else size[axis + 1:]) for axis in range(len(size))]
 

@@ -14,7 +14,7 @@ from ..kernels.reduce import ReduceShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import can_block, expect_layouts
 
-__all__ = ["LOWERINGS"]
+__all__ = ["LOWERINGS", "around", "axes_of", "merged", "reduce_shape", "split_at"]
 
 Inputs = Sequence[Tensor | None]
 
@@ -24,7 +24,7 @@ def _first(inputs: Inputs) -> Tensor:
     return inputs[0]
 
 
-def _axes(op: Any, inputs: Inputs) -> tuple[int, ...]:
+def axes_of(op: Any, inputs: Inputs) -> tuple[int, ...]:
     """The axes that a reduction takes away, from its known operand."""
     axes = inputs[1] if len(inputs) > 1 else None
     if axes is not None and axes.value is None:
@@ -33,7 +33,7 @@ def _axes(op: Any, inputs: Inputs) -> tuple[int, ...]:
     return tuple(op.axes(_first(inputs).type.rank, given))
 
 
-def _merged(shape: Sequence[int], axes: Sequence[int]) -> list[tuple[bool, int]]:
+def merged(shape: Sequence[int], axes: Sequence[int]) -> list[tuple[bool, int]]:
     """(reduced?, size) of the axes from the last to the first, neighbours of one kind merged."""
     groups: list[tuple[bool, int]] = []
     for i in reversed(range(len(shape))):
@@ -47,7 +47,7 @@ def _merged(shape: Sequence[int], axes: Sequence[int]) -> list[tuple[bool, int]]
     return groups or [(True, 1)]
 
 
-def _shape(groups: list[tuple[bool, int]]) -> ReduceShape | None:
+def reduce_shape(groups: list[tuple[bool, int]]) -> ReduceShape | None:
     """What the kernel is told; None where kept and reduced axes alternate too often."""
     inner = None if groups[0][0] else groups[0][1]
     sizes = [size for _, size in (groups if inner is None else groups[1:])]
@@ -66,22 +66,22 @@ class _Reduce(Lowering):
         self.kind, self.integers = kind, integers
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
-        x, axes = _first(inputs), _axes(op, inputs)
+        x, axes = _first(inputs), axes_of(op, inputs)
         if not (x.type.dtype.is_float or self.integers):
             return Refusal(f"it is native for floating point only, not {x.type.dtype.value}")
         layout = BLOCKED if x.layout == BLOCKED and _only_pixels(x, axes) else PLAIN
         sizes = [d if isinstance(d, int) else 2 for d in x.type.shape]
-        if _shape(_merged(sizes, axes)) is None:
+        if reduce_shape(merged(sizes, axes)) is None:
             return Refusal("reduced axes alternate with others more than twice")
         return Choice(reduce.KERNEL.name, inputs=(layout, PLAIN)[:len(inputs)])
 
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
-        x, axes = _first(inputs), _axes(op, inputs)
+        x, axes = _first(inputs), axes_of(op, inputs)
         blocked = x.layout == BLOCKED and _only_pixels(x, axes)
         expect_layouts(op, [x, outputs[0]], [BLOCKED if blocked else PLAIN, PLAIN])
         if blocked:
             return reduce.launch_blocked(x.shape, self.kind, lanes)
-        shape = _shape(_merged(x.shape, axes))
+        shape = reduce_shape(merged(x.shape, axes))
         if shape is None:
             raise PlanInvalid(f"{op.op_type}: reduced axes alternate with others more than twice")
         return reduce.launch(shape, self.kind, lanes, x.type.dtype.value)
@@ -96,20 +96,20 @@ class _LogSumExp(Lowering):
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
         sizes = [d if isinstance(d, int) else 2 for d in _first(inputs).type.shape]
-        if _around(_merged(sizes, _axes(op, inputs))) is None:
+        if around(merged(sizes, axes_of(op, inputs))) is None:
             return Refusal("the reduced axes are not neighbours")
         return Choice(softmax.KERNEL.name, inputs=(PLAIN, PLAIN)[:len(inputs)])
 
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         x = _first(inputs)
         expect_layouts(op, [x, outputs[0]], [PLAIN, PLAIN])
-        around = _around(_merged(x.shape, _axes(op, inputs)))
-        if around is None:
+        found = around(merged(x.shape, axes_of(op, inputs)))
+        if found is None:
             raise PlanInvalid("ReduceLogSumExp: the reduced axes are not neighbours")
-        return softmax.launch(*around, "log_sum_exp", lanes, x.type.dtype.value)
+        return softmax.launch(*found, "log_sum_exp", lanes, x.type.dtype.value)
 
 
-def _around(groups: list[tuple[bool, int]]) -> tuple[int, int, int] | None:
+def around(groups: list[tuple[bool, int]]) -> tuple[int, int, int] | None:
     """(outer, reduced, inner) where the reduced axes are neighbours."""
     if not groups[0][0]:
         (_, inner), *groups = groups
@@ -131,10 +131,10 @@ class _Softmax(Lowering):
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         x = _first(inputs)
         expect_layouts(op, [x, outputs[0]], [PLAIN, PLAIN])
-        return softmax.launch(*_split(x.shape, op.axis), self.kind, lanes, x.type.dtype.value)
+        return softmax.launch(*split_at(x.shape, op.axis), self.kind, lanes, x.type.dtype.value)
 
 
-def _split(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+def split_at(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     """(outer, axis, inner)."""
     axis %= len(shape)
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1:])
@@ -150,7 +150,7 @@ class _ArgExtreme(Lowering):
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         x = _first(inputs)
         expect_layouts(op, [x, outputs[0]], [PLAIN, PLAIN])
-        return arg_extreme.launch(*_split(x.shape, op.axis), self.kind, op.select_last_index, lanes,
+        return arg_extreme.launch(*split_at(x.shape, op.axis), self.kind, op.select_last_index, lanes,
                                   x.type.dtype.value)
 
 

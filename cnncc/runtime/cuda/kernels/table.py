@@ -11,9 +11,15 @@ __all__ = ["KERNELS"]
 
 # module -> the names of its kernels, alphabetical by file
 _MODULES = {
+    "arg_extreme": "arg_extreme",
     "conv_direct": "conv_direct",
     "conv_sum": "conv_sum",
     "elementwise": "elementwise",
+    "lrn": "lrn",
+    "normalize": "normalize",
+    "pool": "pool max_pool_places",
+    "reduce": "reduce",
+    "softmax": "softmax",
 }
 
 

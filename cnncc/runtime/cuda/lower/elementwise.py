@@ -8,7 +8,7 @@ from ....errors import PlanInvalid
 from ....ir import Op, TensorType
 from ...cpu.kernels.elementwise import plain_view
 from ...cpu.lower import elementwise as cpu
-from ..formulas import is_native
+from ..formulas import FOLDED, is_native
 from ..kernel import Launch
 from ..kernels import elementwise
 from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
@@ -43,9 +43,13 @@ class ElementwiseLowering(Lowering):
         types = tuple(t.type.dtype.value for t in read)
         if not is_native(formula.name, types):
             return Refusal(f"{op.op_type} of {', '.join(types)} has no CUDA kernel")
-        if len(read) > len(elementwise.INPUTS):
-            return Refusal(f"at most {len(elementwise.INPUTS)} inputs have a CUDA kernel")
+        if len(read) > (len(elementwise.INPUTS) if formula.name in FOLDED else elementwise.MOST):
+            return Refusal(f"{len(read)} inputs have no CUDA kernel")
         return formula
+
+    def inplace(self, inputs: cpu.Inputs, outputs: Sequence[Tensor]) -> tuple[int, ...]:
+        """Where there are several stages, all but the first operand are read after something was written."""
+        return super().inplace(inputs, outputs) if len(self.rules._read(inputs)) <= 2 else ()
 
     def launch(self, op: Op, choice: Choice, inputs: cpu.Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         formula, y, read = self._formula(op, inputs), outputs[0], self.rules._read(inputs)

@@ -12,6 +12,10 @@ __all__ = ["LOWERINGS", "lowerings_for"]
 _MODULES = {
     "conv": "Conv",
     "conv_transpose": "ConvTranspose",
+    "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
+    "normalize": "GroupNormalization InstanceNormalization LayerNormalization RMSNormalization",
+    "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
+              "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
     "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
                    "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
                    "BitwiseXor Cast CastLike Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN "
