@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 
-from cnncc.runtime.cuda.language import SIMULATED, device, float32
+from cnncc.runtime.cuda.integers import divide
+from cnncc.runtime.cuda.language import SIMULATED, device, float32, int32
 
-__all__ = ["store_rows", "tile_fma", "unroll", "zeros"]
+__all__ = ["lie_in_tile", "store_rows", "tile_fma", "unroll", "zeros"]
 
 
 def zeros(count):
@@ -26,6 +27,26 @@ def unroll(count, function):
     space = {"function": function}
     exec(f"def unrolled({', '.join(names)}):\n    return ({calls})", space)
     return device(space["unrolled"])
+
+
+def lie_in_tile(m, n):
+    """A function of the thread's number that gives row and column of its 8x8 sums in a tile of m x n, in units of 4.
+
+    A warp has 4 x 8 threads where that fits, so that its operands are few.
+    """
+    columns = n // 8
+
+    @device
+    def in_warps(t):
+        lane, warp = t & 31, t >> 5
+        row, column = divide(warp, int32(columns // 8))
+        return int32(4 * row + (lane >> 3)), int32(8 * column + (lane & 7))
+
+    @device
+    def in_rows(t):
+        return divide(t, int32(columns))
+
+    return in_warps if m >= 32 and n >= 64 else in_rows
 
 
 def tile_fma(depth, a_groups, b_groups, a_pitch, b_pitch, a_step, b_step):

@@ -178,10 +178,9 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
         store2_i32,
         store4,
     )
-    from cnncc.runtime.cuda.tile import store_rows, tile_fma, unroll, zeros
+    from cnncc.runtime.cuda.tile import lie_in_tile, store_rows, tile_fma, unroll, zeros
 
-    threads, lanes_n = bm * bn // 64, bn // 8
-    warps = bm >= 32 and bn >= 64
+    threads = bm * bn // 64
     half_m, half_n, a_words, buffer_words = bm // 2, bn // 2, bk * bm, bk * (bm + bn)
     shared_words = max(2 * buffer_words, half_m * bn)
     by_taps, transposed = int(form == "taps"), int(form == "transposed")
@@ -195,7 +194,7 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
     table_words = 2 * MAX_TABLE if by_taps else 2
 
     activate = build_activation(activation)
-    new_tile, nothing = zeros(64), zeros(4)
+    lie, new_tile, nothing = lie_in_tile(bm, bn), zeros(64), zeros(4)
     multiply = tile_fma(bk, 2, 2, bm, bn, half_m, half_n)
     store_upper, store_lower = store_rows(0, 2, bn, half_n), store_rows(1, 2, bn, half_n)
 
@@ -254,14 +253,6 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
         return mask
 
     @device
-    def lie_in_tile(t):
-        """Row and column of this thread's sums, in units of four. A warp has 4 x 8 threads where that fits."""
-        if warps:
-            lane, warp = t & 31, t >> 5
-            return int32(warp // (lanes_n // 8) * 4 + (lane >> 3)), int32(warp % (lanes_n // 8) * 8 + (lane & 7))
-        return int32(t // lanes_n), int32(t % lanes_n)
-
-    @device
     def finish_quad(n, v, shift, r, p, q):
         return activate(v[n] + shift + r[n], p, q)
 
@@ -290,8 +281,8 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
     def conv(x, w, bias, add, taps, y, scratch, channels, plane, image, in_d, in_h, in_w, grid_h, grid_w, pixels, total,
              stride_d, stride_h, stride_w, channel_steps, steps, split_steps, splits, groups, out_channels, w_pitch,
              w_group, out_d, out_h, out_w, y_plane, y_image, y_size, bits, p, q):
-        s = cuda.shared.array(shared_words, float32)
-        table = cuda.shared.array(table_words, int32)
+        s = cuda.shared.array(shared_words, float32, 16)
+        table = cuda.shared.array(table_words, int32, 16)
         t = int32(cuda.threadIdx.x)
         m0, n0 = int32(cuda.blockIdx.y * bm), int32(cuda.blockIdx.x * bn)
         z, part = divide(int32(cuda.blockIdx.z), splits)
@@ -333,7 +324,7 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
         w_at = int32(group * w_group + (first * bk + a_row) * w_pitch + m0 + 4 * a_quad)
         a_put, b_put = int32(a_row * bm + 4 * a_quad), int32(a_words + b_row * bn + b_column * width)
 
-        ty, tx = lie_in_tile(t)
+        ty, tx = lie(t)
         acc = new_tile()
         a = fetch_a(w, w_at, w_pitch)
         b = fetch_b(x, table, where, rest, stride, int32(c + b_row), mask)

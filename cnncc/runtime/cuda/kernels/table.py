@@ -14,6 +14,8 @@ _MODULES = {
     "arg_extreme": "arg_extreme",
     "conv_direct": "conv_direct",
     "conv_sum": "conv_sum",
+    "gemm": "gemm gemm_sum",
+    "gemv": "gemv",
     "elementwise": "elementwise",
     "lrn": "lrn",
     "normalize": "normalize",

@@ -16,6 +16,7 @@ _MODULES = {
     "normalize": "GroupNormalization InstanceNormalization LayerNormalization RMSNormalization",
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
+    "gemm": "Gemm MatMul",
     "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
                    "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
                    "BitwiseXor Cast CastLike Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN "
