@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, OpError
+from .errors import InputError, OpError, UnsupportedError
 from .ir import DType, Graph, TensorType, make_op, parse_attributes, parse_type
 from .ops import OPS
 
@@ -116,15 +116,16 @@ SAMPLES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One operator: since which opset of its domain it is read, the element types of its main operand, and those with a
-    native CPU kernel. `free`: it costs nothing in a run, being evaluated before or no more than a view. `bodies`: it
-    runs graphs of its own."""
+    """One operator: since which opset of its domain it is read, the element types of its main operand, those with a
+    native CPU kernel, and those with a CUDA kernel. `free`: it costs nothing in a run, being evaluated before or no more
+    than a view. `bodies`: it runs graphs of its own."""
 
     name: str
     domain: str
     opset: int
     types: tuple[DType, ...]
     native: tuple[DType, ...]
+    cuda: tuple[DType, ...] = ()
     free: bool = False
     bodies: bool = False
 
@@ -135,6 +136,10 @@ class Row:
         if self.free:
             return "none needed"
         return types_text(self.native) or "reference"
+
+    @property
+    def cuda_kernel(self) -> str:
+        return "none needed" if self.free else types_text(self.cuda) or "no"
 
 
 def table(names: Iterable[str] = ()) -> list[Row]:
@@ -168,7 +173,7 @@ def _row(name: str) -> Row:
     domain, opset = OPS[name].domain or "ai.onnx", _first_opset(name)
     if OPS[name].body_fields:
         return Row(name, domain, opset, tuple(DType), tuple(DType), bodies=True)
-    types, native, free = [], [], True
+    types, native, cuda, free = [], [], [], True
     for dtype in DType if "T" in _sample(name) else (DType.F32,):
         try:
             graph = _network(name, dtype)
@@ -179,15 +184,28 @@ def _row(name: str) -> Row:
         free = free and (OPS[name].alias or not kernels)
         if "reference" not in kernels:
             native.append(dtype)
-    return Row(name, domain, opset, tuple(types), tuple(native), free and bool(types))
+        if _runs_on_cuda(graph):
+            cuda.append(dtype)
+    return Row(name, domain, opset, tuple(types), tuple(native), tuple(cuda), free and bool(types))
 
 
 def _kernels(graph: Graph) -> set[str]:
-    """The kernels of the plan of a graph, without those that do nothing."""
+    """The kernels of the plan of a graph, which is optimised in place, without those that do nothing."""
     from .compiler import compile
     from .plan import ALIAS, KNOWN
 
     return {step.kernel for step in compile(graph, lanes=LANES, warm=False).steps} - {ALIAS, KNOWN}
+
+
+def _runs_on_cuda(graph: Graph) -> bool:
+    """Whether every node of an optimised graph has a CUDA kernel."""
+    from .compiler import compile
+
+    try:
+        compile(graph, level=0, target="cuda", device="h100", warm=False)
+    except UnsupportedError:
+        return False
+    return True
 
 
 def _network(name: str, dtype: DType) -> Graph:
@@ -248,7 +266,8 @@ def markdown() -> str:
     """The text of docs/operators.md."""
     lines = _HEAD.splitlines()
     for row in table():
-        lines.append(f"| {row.name} | {row.domain} | {row.opset} | {types_text(row.types)} | {row.kernel} | no |")
+        lines.append(f"| {row.name} | {row.domain} | {row.opset} | {types_text(row.types)} | {row.kernel} | "
+                     f"{row.cuda_kernel} |")
     lines += _BY_DEFINITION.splitlines()
     lines += [f"| {name} | {domain} | {opset} |" for name, domain, opset in by_definition()]
     return "\n".join(lines) + "\n"
@@ -262,8 +281,9 @@ Written by `cnncc ops --markdown`; do not edit.
 An operator of the standard domain `ai.onnx` is read in all its forms from the opset named on, older ones being brought
 into the newest. The element types are those of the main operand (`integers` are all of 8 to 64 bits, with and without
 sign). A type that stands under "native CPU kernel" has one for the usual attributes and shapes: `cnncc inspect` shows
-what a network gets. Everything else runs on the operator's NumPy reference, which `cnncc compile` warns of. "none
-needed" are operators that cost nothing in a run: they are evaluated before it, or are another view of their input.
+what a network gets. Everything else runs on the operator's NumPy reference, which `cnncc compile` warns of. A type that
+does not stand under "CUDA kernel" cannot be compiled for a GPU without `--fallback cpu`. "none needed" are operators
+that cost nothing in a run: they are evaluated before it, or are another view of their input.
 
 | operator | domain | since opset | element types | native CPU kernel | CUDA kernel |
 |---|---|---|---|---|---|

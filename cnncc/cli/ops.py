@@ -31,11 +31,13 @@ def ops(names: Annotated[list[str] | None, typer.Argument(help="Operators; by de
     if as_json:
         print_json({"operators": [
             {"name": row.name, "domain": row.domain, "since_opset": row.opset, "types": [t.value for t in row.types],
-             "cpu": "none needed" if row.free else [t.value for t in row.native], "cuda": []} for row in rows],
+             "cpu": "none needed" if row.free else [t.value for t in row.native],
+             "cuda": "none needed" if row.free else [t.value for t in row.cuda]} for row in rows],
             "by_definition": [{"name": name, "domain": at, "since_opset": first} for name, at, first in others]})
         return
     print_table(("operator", "domain", "since opset", "element types", "native CPU kernel", "CUDA kernel"),
-                [(row.name, row.domain, row.opset, types_text(row.types), row.kernel, "no") for row in rows],
+                [(row.name, row.domain, row.opset, types_text(row.types), row.kernel, row.cuda_kernel)
+                 for row in rows],
                 right=("since opset",))
     if others:
         print_line()
