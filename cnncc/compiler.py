@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     import onnx
 
     from .passes.manager import PassRecord
+    from .runtime.cpu.binding import Binding
     from .runtime.cpu.lower.conv import ConvLowering
 
-__all__ = ["LEVELS", "compile", "optimise", "warm_plan"]
+__all__ = ["LEVELS", "compile", "kernel_warmer", "optimise", "warm_plan"]
 
 LEVELS = (0, 1, 2)
 TUNING_ROUNDS = 3
@@ -147,21 +148,25 @@ def _check_symbol(graph: Graph, name: str) -> None:
         raise InputError(f"the network has no symbolic dimension '{name}'; it has {', '.join(graph.symbols) or 'none'}")
 
 
+def kernel_warmer(target: str) -> Callable[[Binding, Event], None]:
+    """What puts the kernels of a bound plan into the kernel cache; for a GPU that is not at hand, nothing."""
+    if target == "cpu":
+        from .runtime.cpu.execution import warm_kernels
+
+        return warm_kernels
+    from .runtime.cuda.codegen import warm_kernels as warm_cuda
+    from .runtime.cuda.driver import missing
+
+    return warm_cuda if missing() is None else lambda binding, tell: None
+
+
 def _warm(plan: Plan, tell: Event) -> None:
     """Compiles the kernels of a plan; of one with symbolic sizes, for sizes that it may have: kernels do not depend on
     them. Where none of ASSUMED_SIZES fits, kernels are compiled when they are first needed."""
     from .errors import CnnccError
     from .runtime.cpu.regions import assumed_regions
 
-    if plan.target == "cpu":
-        from .runtime.cpu.execution import warm_kernels
-    else:
-        from .runtime.cuda.codegen import warm_kernels
-        from .runtime.cuda.driver import missing
-
-        if missing() is not None:
-            return
-
+    warm_kernels = kernel_warmer(plan.target)
     for size in ASSUMED_SIZES:
         sizes = {s: min(max(size, plan.ranges.get(s, (0, size))[0]), plan.ranges.get(s, (0, size))[1])
                  for s in plan.symbols}

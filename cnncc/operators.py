@@ -117,8 +117,8 @@ SAMPLES = {
 @dataclass(frozen=True)
 class Row:
     """One operator: since which opset of its domain it is read, the element types of its main operand, those with a
-    native CPU kernel, and those with a CUDA kernel. `free`: it costs nothing in a run, being evaluated before or no more
-    than a view. `bodies`: it runs graphs of its own."""
+    native CPU kernel, and those with a CUDA kernel. `free`: it costs nothing in a run, being evaluated before or no
+    more than a view. `bodies`: it runs graphs of its own."""
 
     name: str
     domain: str

@@ -42,7 +42,7 @@ class StepProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """`seconds` is the median time of a whole run, `flops` and `bandwidth` are the machine's limits a second."""
+    """`seconds` is the median time of a whole run, `flops` and `bandwidth` are the limits a second of `machine`."""
 
     name: str
     threads: int
@@ -51,6 +51,7 @@ class Profile:
     flops: float
     bandwidth: float
     steps: tuple[StepProfile, ...]
+    machine: str = "this machine"
 
     def families(self) -> list[tuple[str, int, float, float]]:
         """(kernel, number of steps, seconds, GFLOP/s), the longest first."""

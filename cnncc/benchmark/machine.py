@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .worker import installed_version
 
-__all__ = ["describe_machine"]
+__all__ = ["cpu_name", "describe_machine"]
 
 
 def describe_machine(engines: Sequence[str]) -> dict[str, str]:
@@ -21,7 +21,7 @@ def describe_machine(engines: Sequence[str]) -> dict[str, str]:
 
     found = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "cpu": f"{_cpu_name()} ({target().cpu}, vectors of {target().lanes} floats)",
+        "cpu": f"{cpu_name()} ({target().cpu}, vectors of {target().lanes} floats)",
         "cpus": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
         "caches": _caches(),
         "memory": _memory(),
@@ -40,7 +40,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     match = re.search(r"^model name\s*:\s*(.*)$", _read("/proc/cpuinfo"), re.MULTILINE)
     return match.group(1) if match else platform.processor() or platform.machine()
 

@@ -12,7 +12,7 @@ import typer
 
 from .console import Reporter, human_bytes, print_json, print_line, print_table
 from .networks import NetworkName, Seed, Settings, WeightsFile, is_language, network_options
-from .options import Constants, Json, Quiet, Shapes, Threads
+from .options import Constants, Fallback, Json, Quiet, Shapes, Target, Threads
 
 if TYPE_CHECKING:
     from ..ir import Graph
@@ -50,6 +50,14 @@ def compile_(
             "--tune", help="Measure the kernels that each convolution could have, and take the fastest.")] = False,
         explain: Annotated[bool, typer.Option(
             "--explain", help="Show what was chosen for each convolution, and from what.")] = False,
+        target: Annotated[Target, typer.Option(
+            help="`cuda`: for NVIDIA GPUs; none need be here to compile for one.")] = Target.CPU,
+        fallback: Annotated[Fallback, typer.Option(
+            help="With --target cuda, `cpu`: nodes without a CUDA kernel run on the CPU, with copies that are steps.")
+        ] = Fallback.NONE,
+        device: Annotated[str | None, typer.Option(
+            help="With --target cuda, what tiles are chosen for: h100 or a100.", show_default="the GPU here, or h100")
+        ] = None,
         threads: Threads = None,
         as_json: Json = False,
         quiet: Quiet = False) -> None:
@@ -70,15 +78,20 @@ def compile_(
         cnncc compile resnet50.onnx --shape N=1 --tune --explain
 
         cnncc compile resnet50.cnn --weights resnet50.safetensors --shape N=1
+
+        cnncc compile resnet50.onnx -o resnet50.cuda.plan --target cuda
     """
     from ..compiler import compile
+    from ..errors import InputError
     from ..frontends import load_graph
     from .feeds import read_constants
     from .files import check_writable
     from .shapes import parse_shapes
 
-    target = output or model.with_suffix(".plan")
-    check_writable(target)
+    if target is Target.CUDA and (tune or explain):
+        raise InputError("--tune and --explain are for the CPU's kernels: leave them out with --target cuda")
+    path = output or model.with_suffix(".plan")
+    check_writable(path)
     source: Path | Graph = model
     sizes, fixed = parse_shapes(shapes), read_constants(constants)
     options = network_options(model, weights, seed, network, settings)
@@ -88,18 +101,20 @@ def compile_(
         sizes, fixed = {n: s for n, s in sizes.items() if isinstance(s, (int, range))}, {}
     with Reporter(quiet) as reporter:
         plan = compile(source, level=level, shapes=sizes, constants=fixed, accuracy=accuracy.value, dump_ir=dump_ir,
-                       allow_fallback=not no_fallback, tune=tune, threads=threads, on_event=reporter.event)
-        plan.save(target)
+                       allow_fallback=not no_fallback, tune=tune, threads=threads, target=target.value,
+                       fallback=fallback.value, device=device, on_event=reporter.event)
+        plan.save(path)
         choices = _explained(plan, accuracy.value, threads) if explain else []
     for step in plan.fallbacks:
-        reporter.say(f"warning: '{step.name}' ({step.op.op_type}) runs on its NumPy reference: {step.reason}")
+        where = "runs on its NumPy reference" if target is Target.CPU else "runs on the CPU, between copies"
+        reporter.say(f"warning: '{step.name}' ({step.op.op_type}) {where}: {step.reason}")
     facts = summary(plan)
     if as_json:
-        print_json({"plan": str(target)} | facts | ({"convolutions": [asdict(c) for c in choices]} if explain else {}))
+        print_json({"plan": str(path)} | facts | ({"convolutions": [asdict(c) for c in choices]} if explain else {}))
     else:
         if explain:
             _print(choices)
-        reporter.say(f"wrote {target}: {facts['steps']} steps, {human_bytes(facts['weight_bytes'])} of weights"
+        reporter.say(f"wrote {path}: {facts['steps']} steps, {human_bytes(facts['weight_bytes'])} of weights"
                      + (f", an arena of {human_bytes(plan.arena.size)}" if plan.arena else ""))
 
 

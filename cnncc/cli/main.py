@@ -16,6 +16,7 @@ from .bench import bench
 from .cache import cache
 from .check import check
 from .compile import compile_
+from .doctor import doctor
 from .export import export
 from .fmt import fmt
 from .inspect import inspect
@@ -51,6 +52,7 @@ app.command("show")(show)
 app.command("export")(export)
 app.command("fmt")(fmt)
 app.add_typer(zoo, name="zoo")
+app.command("doctor")(doctor)
 app.command("cache")(cache)
 app.command("ops")(ops)
 app.command("version")(version)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 import typer
 
-__all__ = ["Constants", "Inputs", "Json", "Quiet", "Shapes", "Threads"]
+__all__ = ["Constants", "Fallback", "Inputs", "Json", "Quiet", "Shapes", "Target", "Threads"]
+
+
+class Target(enum.StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Fallback(enum.StrEnum):
+    NONE = "none"
+    CPU = "cpu"
+
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]

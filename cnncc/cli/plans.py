@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["input_types", "open_plan", "sizes_of", "warm"]
 
 
-def open_plan(path: Path, reporter: Reporter) -> Plan:
-    """The plan in the file `path`; an .onnx or .cnn file is compiled first. Raises CnnccError where it is neither."""
+def open_plan(path: Path, reporter: Reporter, target: str = "cpu") -> Plan:
+    """The plan in the file `path`; an .onnx or .cnn file is compiled for `target` first. Raises CnnccError where it is
+    neither."""
     from ..plan import Plan
 
     if path.suffix in (".onnx", ".cnn"):
         from ..compiler import compile
 
-        return compile(path, on_event=reporter.event)
+        return compile(path, target=target, on_event=reporter.event)
     return Plan.load(path)
 
 
@@ -44,9 +45,10 @@ def sizes_of(plan: Plan, feeds: Mapping[str, np.ndarray]) -> dict[str, int]:
 def warm(plan: Plan, sizes: Mapping[str, int], reporter: Reporter) -> None:
     """Compiles the kernels that the plan needs for these sizes and are not at hand, telling so; of a plan whose sizes
     depend on data, those up to there. Sizes that do not fit are left for the session to explain."""
-    from ..runtime.cpu.execution import warm_kernels
+    from ..compiler import kernel_warmer
     from ..runtime.cpu.regions import first_region
 
+    warm_kernels = kernel_warmer(plan.target)
     if all(name in sizes for name in plan.symbols):
         try:
             binding = first_region(plan, sizes).binding

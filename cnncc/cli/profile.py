@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import Reporter, print_json, print_line, print_table
-from .options import Inputs, Json, Quiet, Shapes, Threads
+from .options import Inputs, Json, Quiet, Shapes, Target, Threads
 
 if TYPE_CHECKING:
     from ..profile import Profile
@@ -22,6 +22,13 @@ def profile(
         slowest: Annotated[int, typer.Option(
             "--slowest", min=0, help="Only the K steps that take longest; 0 for all, in order.")] = 0,
         trace: Annotated[Path | None, typer.Option(help="Also write a trace for Perfetto or chrome://tracing.")] = None,
+        target: Annotated[Target, typer.Option(help="What a model is compiled for; a plan has its own target.")
+                          ] = Target.CPU,
+        predicted: Annotated[bool, typer.Option(
+            "--predict", help="With --target cuda: do not run, predict the time on GPUs, which need not be here.")
+        ] = False,
+        devices: Annotated[list[str] | None, typer.Option(
+            "--device", help="With --predict: h100 or a100; by default both.")] = None,
         threads: Threads = None,
         as_json: Json = False,
         quiet: Quiet = False) -> None:
@@ -34,17 +41,27 @@ def profile(
         cnncc profile resnet50.plan
 
         cnncc profile resnet50.plan --threads 1 --slowest 10 --trace run.json
+
+        cnncc profile resnet50.onnx --shape N=1 --target cuda --predict --device h100
     """
+    from ..errors import InputError
     from ..session import InferenceSession
     from .feeds import random_feeds, read_feeds
     from .files import check_writable, replacing
     from .plans import input_types, open_plan, sizes_of, warm
+    from .prediction import predict_network
     from .shapes import parse_sizes
 
+    if predicted:
+        if target is not Target.CUDA:
+            raise InputError("only times on a GPU are predicted: add --target cuda")
+        with Reporter(quiet) as reporter:
+            predict_network(plan, parse_sizes(shapes), devices or [], slowest, as_json, reporter)
+        return
     with Reporter(quiet) as reporter:
         if trace is not None:
             check_writable(trace)
-        loaded = open_plan(plan, reporter)
+        loaded = open_plan(plan, reporter, target.value)
         types = input_types(loaded)
         feeds = read_feeds(inputs, types) if inputs else random_feeds(types, parse_sizes(shapes))
         warm(loaded, sizes_of(loaded, feeds), reporter)
@@ -62,7 +79,7 @@ def profile(
 def _print(found: Profile, slowest: int) -> None:
     total = sum(s.seconds for s in found.steps)
     print_line(f"{found.name}: {found.seconds * 1e3:.3f} ms a run with {found.threads} threads, median of {found.runs}")
-    print_line(f"limits of this machine: {found.flops * 1e-9:.0f} GFLOP/s, {found.bandwidth * 1e-9:.1f} GB/s")
+    print_line(f"limits of {found.machine}: {found.flops * 1e-9:.0f} GFLOP/s, {found.bandwidth * 1e-9:.1f} GB/s")
     print_line()
     steps = sorted(found.steps, key=lambda s: -s.seconds)[:slowest] if slowest else found.steps
     rows = [(s.kernel, s.op_type, s.shapes, f"{s.seconds * 1e6:.1f}", _percent(s.seconds, total),

@@ -13,7 +13,7 @@ import numpy as np
 from ...costs import cost
 from ...ir import TensorType
 from ...profile import Profile, StepProfile, medians
-from .limits import Limits, measure_limits
+from .limits import Limits
 from .runner import Runner, TimedStep
 
 __all__ = ["profile"]
@@ -33,12 +33,12 @@ def profile(runner: Runner, inputs: Sequence[Array], runs: int) -> Profile:
         if number >= WARM_UPS:
             whole.append(end - start)
             timed.append(steps)
-    limits, seconds = measure_limits(runner.threads), medians([[(s.begin, s.end) for s in run] for run in timed])
+    (limits, machine), seconds = runner.limits(), medians([[(s.begin, s.end) for s in run] for run in timed])
     starts = accumulate(seconds, initial=0.0)
     profiles = tuple(_step(step, limits, took, start)
                      for step, took, start in zip(timed[0], seconds, starts, strict=False))
     return Profile(runner.plan.name, runner.threads, max(1, runs), statistics.median(whole), limits.flops,
-                   limits.bandwidth, profiles)
+                   limits.bandwidth, profiles, machine)
 
 
 def _step(timed: TimedStep, limits: Limits, seconds: float, start: float) -> StepProfile:

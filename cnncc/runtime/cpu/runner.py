@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .execution import Context, Prepared
 from .lowering import PLAIN, Choice, stored_elements
 from .packed_weights import releasable_weights, release_memory
 from .regions import Region, bind_region, last_reads, missing_contents, run_step
+
+if TYPE_CHECKING:
+    from .limits import Limits
 
 __all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_shapes"]
 
@@ -140,6 +143,12 @@ class Runner:
         self._run(inputs, timed, lambda pool, bound, results, begin, end: found.append(
             TimedStep(bound, pool.prepared.binding.types, begin, end)))
         return found
+
+    def limits(self) -> tuple[Limits, str]:
+        """What the machine can do at most, measured, and what machine that is."""
+        from .limits import measure_limits
+
+        return measure_limits(self.threads), "this machine"
 
     # -- from region to region -----------------------------------------------------------------------------------
 

@@ -138,6 +138,12 @@ class Device:
         return self.attribute("COMPUTE_CAPABILITY_MAJOR"), self.attribute("COMPUTE_CAPABILITY_MINOR")
 
     @property
+    def driver_version(self) -> str:
+        """The newest version of CUDA that the driver knows."""
+        number = int(check(driver().cuDriverGetVersion(), "tell its driver's version"))
+        return f"{number // 1000}.{number % 1000 // 10}"
+
+    @property
     def memory(self) -> int:
         """Bytes in all."""
         return int(check(driver().cuDeviceTotalMem(self._device), "tell its memory"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...errors import InputError
 
-__all__ = ["DEFAULT", "DEVICES", "Device", "model_of", "occupancy"]
+__all__ = ["DEFAULT", "DEVICES", "Device", "issue_share", "model_of", "occupancy"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,20 @@ DEVICES = {
     "a100": Device("NVIDIA A100 SXM4 40GB", (8, 0), 108, 64, 1.41e9, 1.555e12, 40 << 20, 164 << 10),
 }
 DEFAULT = DEVICES["h100"]  # what tiles are chosen for where no device is at hand
+
+
+# Of a multiprocessor's FMAs, what so many resident warps reach: with few, nothing hides latencies. An assumption.
+_ISSUE = ((4, 0.45), (8, 0.7), (12, 0.82), (16, 0.88), (32, 0.92))
+
+
+def issue_share(warps: float) -> float:
+    """The share of a multiprocessor's FMAs that so many resident warps issue."""
+    before = (0.0, 0.0)
+    for most, share in _ISSUE:
+        if warps <= most:
+            return before[1] + (share - before[1]) * (warps - before[0]) / (most - before[0])
+        before = most, share
+    return before[1]
 
 
 def model_of(name: str | None) -> Device:

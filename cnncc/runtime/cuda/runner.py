@@ -14,6 +14,7 @@ from ...errors import InputError
 from ...ir import TensorType
 from ...plan import BODY, Plan, Step
 from ..cpu.binding import Binding, BoundStep, constant_operands, first_facts
+from ..cpu.limits import Limits
 from ..cpu.regions import bind_region, last_reads
 from ..cpu.runner import MAX_BINDINGS, TimedStep, check_shapes
 from ..cpu.runner import Runner as CpuRunner
@@ -120,6 +121,11 @@ class Runner:
         pool.give(context)
         binding = pool.prepared.binding
         return [TimedStep(bound, binding.types, *each) for bound, each in zip(binding.steps, times, strict=True)]
+
+    def limits(self) -> tuple[Limits, str]:
+        """What the GPU can do at most by what its driver tells, and which it is."""
+        model = device().model()
+        return Limits(self.threads, model.flops, model.bandwidth), f"{model.name}, by its data sheet"
 
     # -- binding -------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .devices import Device, occupancy
+from .devices import Device, issue_share, occupancy
 from .kernel import ceil_div
 from .kernels.conv_direct import STEP, Tile
 
@@ -18,8 +18,6 @@ PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 REGISTERS = 160        # of a thread, about (benchmarks/results has the numbers)
 L2_SPEED = 2.5         # the second-level cache's bandwidth over that of device memory
 LEAST_STEPS = 4        # of a part
-# Of a multiprocessor's FMAs, what so many resident warps reach: with few, nothing hides latencies.
-ISSUE = ((4, 0.45), (8, 0.7), (12, 0.82), (16, 0.88), (32, 0.92))
 PROLOGUE = 1.5e-6      # of a block: its first step comes from memory, its sums go there
 
 
@@ -43,7 +41,9 @@ def seconds(device: Device, product: Product, tile: Tile) -> float:
     on_one = ceil_div(blocks, device.multiprocessors)  # blocks that the busiest multiprocessor has to do
     full, rest = divmod(on_one, resident)
     block = steps * tile.k * tile.m * tile.n / device.cores / device.clock
-    compute = full * resident * block / _issue(resident, tile) + (rest * block / _issue(rest, tile) if rest else 0)
+    warps = tile.threads / 32
+    compute = full * resident * block / issue_share(resident * warps)
+    compute += rest * block / issue_share(rest * warps) if rest else 0.0
     loaded = 4.0 * blocks * steps * tile.k * (tile.m + tile.n) / (L2_SPEED * device.bandwidth)
     memory = product.moved / device.bandwidth
     spread = min(1.0, blocks * tile.threads / (device.multiprocessors * 256))  # few threads cannot ask for all of it
@@ -52,16 +52,6 @@ def seconds(device: Device, product: Product, tile: Tile) -> float:
         sums = 4.0 * product.m * product.n * product.batch
         time += device.launch + PROLOGUE + (2 * tile.parts + 1) * sums / (L2_SPEED * device.bandwidth)
     return time
-
-
-def _issue(blocks: int, tile: Tile) -> float:
-    warps = blocks * tile.threads / 32
-    before = (0.0, 0.0)
-    for most, share in ISSUE:
-        if warps <= most:
-            return before[1] + (share - before[1]) * (warps - before[0]) / (most - before[0])
-        before = most, share
-    return ISSUE[-1][1]
 
 
 def choose_tile(device: Device, product: Product, rows: Sequence[int] = ROWS, splits: bool = True,
