@@ -14,7 +14,7 @@ import numpy as np
 
 from cnncc.ir import Activation, Op
 from cnncc.ops import OPS
-from cnncc.runtime.cpu.kernels import conv_direct, conv_first, conv_plain
+from cnncc.runtime.cpu.kernels import conv_direct, conv_first, conv_grouped, conv_plain
 from cnncc.runtime.cpu.lower.conv import ALGORITHMS, conv_shape
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
 
@@ -134,9 +134,18 @@ def draw_depthwise(rng: Random, lanes: int) -> Case:
         rank, side, stride = 2, int(rng.choice([3, 5])), int(rng.integers(1, 3))
         window = windows(rng, rank, 1, 1, 1, 20) | {"kernel": (side,) * rank, "pads": several(rng, 0, side, 2 * rank),
                                                     "strides": (stride,) * rank, "size": several(rng, side, 20, rank)}
-    width = int(rng.choice([1, 1, 1, 2, 4]))
-    group = int(rng.integers(1, 3 * lanes // width))
-    return convolution(rng, "conv_depthwise", {"rows": 8}, window, group * width, group * width, group, curved=False)
+    group = int(rng.integers(1, 3 * lanes))
+    return convolution(rng, "conv_depthwise", {"rows": 8}, window, group, group, group, curved=False)
+
+
+def draw_groups(rng: Random, lanes: int) -> Case:
+    """Groups of blocks, and groups that divide one."""
+    window = windows(rng, int(rng.integers(1, 4)), 4, 3, 3, 30)
+    inner, outer = (lanes * n for n in several(rng, 1, 4, 2)) if rng.integers(2) else (lanes // 2,) * 2
+    tiles = conv_grouped.NARROW_TILES if inner < lanes else conv_grouped.WIDE_TILES
+    group = int(rng.integers(2, 12 if inner < lanes else 4))
+    return convolution(rng, "conv_grouped", pick(rng, tiles[lanes]), window, group * inner, group * outer, group,
+                       curved=False)
 
 
 def draw_plain(rng: Random, lanes: int) -> Case:
@@ -239,6 +248,7 @@ DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "conv_plain": draw_plain,
     "AveragePool": draw_pool("AveragePool"),
     "conv_winograd/6": draw_winograd(6),
+    "conv_grouped": draw_groups,
     "conv_grouped_1x1": draw_grouped,
     "LpPool": draw_pool("LpPool"),
     "conv_transpose": draw_transpose,

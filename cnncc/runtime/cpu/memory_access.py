@@ -36,6 +36,25 @@ def _storer(name: str, kind: types.Type, memory: ir.Type, align: int, narrow=Non
     return intrinsic(typer)
 
 
+def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the cache line at ``address`` in the second-level cache."""
+    place = pointer(builder, address, ir.IntType(8))
+    kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [place, I32(0), I32(2), I32(1)])  # for reading, moderate locality, data
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at ``address`` (any address will do)."""
+
+    def codegen(context, builder, sig, args):
+        emit_prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return signature(types.void, types.int64), codegen
+
+
 load_f32, store_f32 = _loader("load_f32", types.float32, F32, 4), _storer("store_f32", types.float32, F32, 4)
 load_f64, store_f64 = _loader("load_f64", types.float64, F64, 8), _storer("store_f64", types.float64, F64, 8)
 load_f16 = _loader("load_f16", types.float32, F16, 2, lambda b, v: b.fpext(v, F32))

@@ -10,13 +10,12 @@ and ``rows`` broadcasts per i. With rows * vectors + vectors + 1 registers it ru
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, models, register_model
 
+from cnncc.runtime.cpu.memory_access import emit_prefetch
 from cnncc.runtime.cpu.simd import (
     F32,
-    I32,
     I64,
     Vec,
     constant,
@@ -105,14 +104,6 @@ def _no_unroll(module: ir.Module):
     """Loop metadata: the body is already as long as it should be."""
     disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
     return module.add_metadata([disable])
-
-
-def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the cache line at ``address`` in the second-level cache."""
-    place = pointer(builder, address, ir.IntType(8))
-    kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [place, I32(0), I32(2), I32(1)])  # for reading, moderate locality, data
 
 
 def _multiply(builder, kind: Tile, acc, x_of_row, weights):

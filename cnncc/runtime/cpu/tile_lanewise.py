@@ -44,28 +44,67 @@ def tile_slide(typingctx, tile, x, first, limit, zeros, w, taps, stride):
 
 
 @intrinsic(prefer_literal=True)
-def tile_lanewise(typingctx, tile, rows_at, w, group):
-    """``tile[r][l] += sum over j < group of x_r[l // group * group + j] * w[j][l]``.
+def tile_lanewise(typingctx, tile, rows_at, w):
+    """``tile[r] += x_r * w``: one tap. x_r is the vector at rows_at[r] (an address table), w a vector."""
+    if not isinstance(tile, Tile) or tile.vectors != 1:
+        return None
 
-    x_r is the vector at rows_at[r] (an address table), w ``group`` consecutive vectors. With group 1 this is a
-    depthwise tap; larger groups (constants dividing the lanes) mix the channels within each group.
+    def codegen(context, builder, sig, args):
+        value, rows_at, w = args
+        acc, weights = unpack(builder, value, tile), _load(builder, w, tile.lanes)
+        for r in range(tile.rows):
+            place = builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8)
+            acc[r] = emit_fma(builder, _load(builder, place, tile.lanes), weights, acc[r])
+        return pack(builder, acc, tile)
+
+    return signature(tile, tile, types.int64, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def store_pairs(typingctx, address, step, value, group):
+    """Each pair p of a group's channels, repeated over the lanes of its group, at ``address + p * step``.
+
+    Lane l of vector p is lane ``l // group * group + 2 * p + l % 2`` of ``value``; ``group`` is an even constant.
+    """
+    size = constant(group)
+
+    def codegen(context, builder, sig, args):
+        address, step, value, _ = args
+        lanes = sig.args[2].lanes
+        for p in range(size // 2):
+            order = [lane // size * size + 2 * p + lane % 2 for lane in range(lanes)]
+            mixed = builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, lanes), order))
+            place = builder.add(address, builder.mul(step, I64(p)))
+            builder.store(mixed, pointer(builder, place, vector(lanes)), align=4)
+        return context.get_dummy_value()
+
+    return signature(types.void, types.int64, types.int64, value, group), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_slide_pairs(typingctx, tile, x, w, odd, taps, stride):
+    """``tile[r][l] += sum over t < taps of x[r * stride + t][l // 2 * 2 + odd] * w[t][l]``.
+
+    x and w are addresses of consecutive vectors. Each vector of x is read once, by an instruction that doubles its
+    lanes on the way. ``odd``, ``taps`` and ``stride`` are constants.
     """
     if not isinstance(tile, Tile) or tile.vectors != 1:
         return None
-    count, lanes = constant(group), tile.lanes
+    parity, count, step, lanes = constant(odd), constant(taps), constant(stride), tile.lanes
 
     def codegen(context, builder, sig, args):
-        value, rows_at, w = args[:3]
-        acc, pixels = unpack(builder, value, tile), []
-        for r in range(tile.rows):
-            place = builder.load(pointer(builder, builder.add(rows_at, I64(8 * r)), I64), align=8)
-            pixels.append(_load(builder, place, lanes))
-        for j in range(count):
-            weights = _load(builder, builder.add(w, I64(j * lanes * 4)), lanes)
-            order = ir.Constant(ir.VectorType(I32, lanes), [lane // count * count + j for lane in range(lanes)])
-            for r in range(tile.rows):
-                mixed = pixels[r] if count == 1 else builder.shuffle_vector(pixels[r], pixels[r], order)
-                acc[r] = emit_fma(builder, mixed, weights, acc[r])
+        value, x, w = args[:3]
+        acc = unpack(builder, value, tile)
+        order = ir.Constant(ir.VectorType(I32, lanes), [lane // 2 * 2 + parity for lane in range(lanes)])
+        weights = [_load(builder, builder.add(w, I64(t * lanes * 4)), lanes) for t in range(count)]
+        for column in range((tile.rows - 1) * step + count):
+            users = [(r, column - r * step) for r in range(tile.rows) if 0 <= column - r * step < count]
+            if not users:
+                continue
+            pixel = _load(builder, builder.add(x, I64(column * lanes * 4)), lanes)
+            doubled = builder.shuffle_vector(pixel, pixel, order)
+            for r, t in users:
+                acc[r] = emit_fma(builder, doubled, weights[t], acc[r])
         return pack(builder, acc, tile)
 
-    return signature(tile, tile, types.int64, types.int64, group), codegen
+    return signature(tile, tile, types.int64, types.int64, odd, taps, stride), codegen

@@ -4,6 +4,7 @@ import numpy as np
 from guard import Guarded, run_guarded
 
 from cnncc.runtime.cpu.kernel import Launch, ceil_div
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 UNIT = 2.0**-24
 
@@ -62,3 +63,19 @@ def conv_reference(x, w, stride, dilation, pad, out_size, groups):
             y[:, g * per_out : (g + 1) * per_out] += np.einsum("ncdhw,oc->nodhw", xs, ws)
             size[:, g * per_out : (g + 1) * per_out] += np.einsum("ncdhw,oc->nodhw", abs(xs), abs(ws))
     return y, size
+
+
+def random_groups(rng, inner: int, outer: int, rank: int, most: int = 23) -> ConvShape:
+    """A convolution of up to ``most`` groups of ``inner`` input and ``outer`` output channels."""
+    kernel = tuple(int(k) for k in rng.integers(1, 6 if rank < 3 else 3, rank))
+    stride = tuple(int(s) for s in rng.integers(1, 4, rank))
+    dilation = tuple(int(d) for d in rng.choice([1, 1, 2], rank))
+    pad = tuple(int(rng.integers(0, k + 1)) for k in kernel)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    size = tuple(int(max(1, rng.integers(1, 20), r - 2 * p)) for r, p in zip(reach, pad, strict=True))
+    out = tuple((i + 2 * p - r) // s + 1 for i, p, r, s in zip(size, pad, reach, stride, strict=True))
+    groups = int(rng.integers(1, most + 1))
+    return ConvShape(
+        int(rng.integers(1, 3)), groups * inner, groups * outer, lift(size, 1), lift(out, 1), lift(kernel, 1),
+        lift(stride, 1), lift(dilation, 1), lift(pad, 0), groups,
+    )  # fmt: skip

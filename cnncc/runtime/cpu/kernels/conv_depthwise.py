@@ -1,13 +1,12 @@
-"""Convolutions whose channels stay (nearly) apart, in NCHWc: depthwise, and groups of 2, 4, ... channels.
+"""Depthwise convolution, in NCHWc.
 
-    y[p, l] = act(bias[l] + add[p, l] + sum over taps, j < group of x[pixel(p, tap), first(l) + j] * w[l, j, tap])
-    first(l) = l // group * group
+    y[p, l] = act(bias[l] + add[p, l] + sum over taps of x[pixel(p, tap), l] * w[l, tap])
 
 with as many output as input channels. A tile is ``rows`` output pixels of one row; each lane is one channel.
-Depthwise rows without dilation slide: each input vector is read once and used by all the taps that need it.
+Rows without dilation slide: each input vector is read once and used by all the taps that need it.
 
 Layouts (float32): x is [N, C/c, D*H*W, c]; y and add [N, C/c, OD*OH*OW, c]; bias [C/c * c]; weights
-[C/c, KD, KH, KW, group, c].
+[C/c, KD, KH, KW, c].
 """
 
 import math
@@ -27,10 +26,9 @@ TASK_VECTORS = 4096  # vector FMAs of a task, at least
 SLIDING_TAPS, SLIDING_STRIDES = (2, 3, 4, 5, 7), (1, 2)
 
 
-def supports(shape: ConvShape, lanes: int) -> bool:
-    """As many outputs as inputs, and groups that do not straddle vectors."""
-    group = shape.channels // shape.groups
-    return shape.channels == shape.out_channels and group < lanes and lanes % group == 0
+def supports(shape: ConvShape) -> bool:
+    """As many outputs as inputs, each in a group of its own."""
+    return shape.channels == shape.out_channels == shape.groups
 
 
 def choose_rows(shape: ConvShape) -> int:
@@ -42,19 +40,19 @@ def launch(
     shape: ConvShape, lanes: int, rows: int | None = None, residual: bool = False, activation: str = "clip",
     a: float = -math.inf, b: float = math.inf,
 ) -> Launch:  # fmt: skip
-    """The step of a depthwise or narrow grouped convolution; ``a`` and ``b`` belong to the activation."""
-    if not supports(shape, lanes):
-        raise ValueError(f"{shape} is neither depthwise nor in groups that divide {lanes}")
-    rows, group = rows or choose_rows(shape), shape.channels // shape.groups
+    """The step of a depthwise convolution; ``a`` and ``b`` belong to the activation."""
+    if not supports(shape):
+        raise ValueError(f"{shape} is not depthwise")
+    rows = rows or choose_rows(shape)
     blocks, width = ceil_div(shape.channels, lanes), lanes * 4
     out_rows = shape.out_size[0] * shape.out_size[1]
-    row_work = max(1, shape.out_size[2] * shape.taps * group)
+    row_work = max(1, shape.out_size[2] * shape.taps)
     group_rows = min(out_rows, max(1, TASK_VECTORS // row_work))
     row_groups = ceil_div(out_rows, group_rows)
-    slides = group == 1 and shape.dilation[2] == 1 and shape.kernel[2] in SLIDING_TAPS
+    slides = shape.dilation[2] == 1 and shape.kernel[2] in SLIDING_TAPS
     slides = slides and shape.stride[2] in SLIDING_STRIDES
     params = make_params(
-        lanes=lanes, rows=rows, group=group, activation=activation, residual=int(residual),
+        lanes=lanes, rows=rows, activation=activation, residual=int(residual),
         taps=shape.kernel[2] if slides else 0, stride=shape.stride[2] if slides else 0,
     )  # fmt: skip
     dims = (
@@ -64,7 +62,7 @@ def launch(
     y_bytes = shape.images * blocks * shape.pixels * width
     reads = {
         "x": (0, shape.images * blocks * math.prod(shape.size) * width),
-        "w": (0, blocks * shape.taps * group * width),
+        "w": (0, blocks * shape.taps * width),
         "bias": (0, blocks * width),
     }
     if residual:
@@ -74,12 +72,11 @@ def launch(
 
 
 def pack_weights(w: np.ndarray, lanes: int) -> np.ndarray:
-    """[C, group, *kernel] as [C/c, taps, group, c] float32, flattened; surplus channels zero."""
-    channels, group = w.shape[:2]
-    blocks = ceil_div(channels, lanes)
-    padded = np.zeros((blocks * lanes, group, math.prod(w.shape[2:])), np.float32)
-    padded[:channels] = w.reshape(channels, group, -1)
-    return np.ascontiguousarray(padded.reshape(blocks, lanes, group, -1).transpose(0, 3, 2, 1)).reshape(-1)
+    """[C, 1, *kernel] as [C/c, taps, c] float32, flattened; surplus channels zero."""
+    blocks = ceil_div(w.shape[0], lanes)
+    padded = np.zeros((blocks * lanes, math.prod(w.shape[1:])), np.float32)
+    padded[: w.shape[0]] = w.reshape(w.shape[0], -1)
+    return np.ascontiguousarray(padded.reshape(blocks, lanes, -1).transpose(0, 2, 1)).reshape(-1)
 
 
 def pack_bias(bias: np.ndarray | None, channels: int, lanes: int) -> np.ndarray:
@@ -90,7 +87,7 @@ def pack_bias(bias: np.ndarray | None, channels: int, lanes: int) -> np.ndarray:
     return out
 
 
-def build(lanes: int, rows: int, group: int, activation: str, residual: int, taps: int, stride: int):
+def build(lanes: int, rows: int, activation: str, residual: int, taps: int, stride: int):
     """``taps`` and ``stride`` along the row are constants where rows slide, 0 otherwise."""
     from numba.extending import register_jitable
 
@@ -101,7 +98,7 @@ def build(lanes: int, rows: int, group: int, activation: str, residual: int, tap
     from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
-    width, tap_bytes, row_bytes, sliding = 4 * lanes, 4 * lanes * group, 8 * rows, taps > 0
+    width, row_bytes, sliding = 4 * lanes, 8 * rows, taps > 0
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y) = len(word), range(5)
     IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
@@ -123,7 +120,7 @@ def build(lanes: int, rows: int, group: int, activation: str, residual: int, tap
             for r in range(rows):
                 column = first + r * step + t * dilation
                 store_i64(rows_at + 8 * r, select(outside(column, in_w), zeros, x + column * width))
-            acc = tile_lanewise(acc, rows_at, w + t * tap_bytes, group)
+            acc = tile_lanewise(acc, rows_at, w + t * width)
         return acc
 
     @register_jitable
@@ -138,7 +135,7 @@ def build(lanes: int, rows: int, group: int, activation: str, residual: int, tap
                     y = h + j * words[DILATION_H]
                     if not outside(y, in_h):
                         row = x + (z * in_h + y) * in_w * width
-                        acc = tap_row(acc, words, rows_at, row, first, zeros, w + (i * k_h + j) * k_w * tap_bytes)
+                        acc = tap_row(acc, words, rows_at, row, first, zeros, w + (i * k_h + j) * k_w * width)
         return acc
 
     def conv_depthwise(args, begin, end):
@@ -147,7 +144,7 @@ def build(lanes: int, rows: int, group: int, activation: str, residual: int, tap
         store(zeros, splat(0.0, lanes))
         out_d, out_h, out_w = words[OUT_D], words[OUT_H], words[OUT_W]
         in_plane = words[IN_D] * words[IN_H] * words[IN_W] * width
-        taps_bytes = words[K_D] * words[K_H] * words[K_W] * tap_bytes
+        taps_bytes = words[K_D] * words[K_H] * words[K_W] * width
         row_groups, group_rows = words[ROW_GROUPS], words[GROUP_ROWS]
         a, b = word_float(words[A]), word_float(words[B])
         for task in range(begin, end):

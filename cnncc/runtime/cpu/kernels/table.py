@@ -14,6 +14,7 @@ _MODULES = {
     "kernels.conv_depthwise": "conv_depthwise",
     "kernels.conv_direct": "conv_direct",
     "kernels.conv_first": "conv_first",
+    "kernels.conv_grouped": "conv_grouped",
     "kernels.conv_grouped_1x1": "conv_grouped_1x1",
     "kernels.conv_integer": "conv_integer",
     "kernels.conv_integer_depthwise": "conv_integer_depthwise",

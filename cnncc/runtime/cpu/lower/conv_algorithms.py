@@ -1,0 +1,333 @@
+"""The ways to compute a convolution: one Algorithm a kernel, with its estimated cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ....errors import PlanInvalid
+from ..kernel import Launch, ceil_div
+from ..kernels import (
+    conv_depthwise,
+    conv_direct,
+    conv_first,
+    conv_grouped,
+    conv_grouped_1x1,
+    conv_plain,
+    conv_winograd,
+)
+from ..kernels.conv_direct import ConvShape
+from ..lowering import BLOCKED, PLAIN
+
+__all__ = ["ALGORITHMS", "Algorithm", "Params"]
+
+Array = np.ndarray[Any, Any]
+Params = dict[str, int | str]
+
+# What a core of a server does in the time of one vector FMA, measured: bytes of weights that arrive from memory.
+BYTES_A_FMA = 3.0
+
+
+class Algorithm:
+    """One way to compute a convolution. `cost` estimates it in vector FMAs; None where it does not apply, or is none of
+    the `forms` F(m,3) that accuracy allows."""
+
+    layouts: ClassVar[tuple[str, str]] = (BLOCKED, BLOCKED)  # of x, and of add and y
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        raise NotImplementedError  # abstract
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        """What the plan stores; `pack` and `launch` depend on nothing else that was chosen."""
+        raise NotImplementedError  # abstract
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        """What tuning measures: `params` first, then others that may be faster."""
+        return [self.params(shape, lanes)]
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        raise NotImplementedError  # abstract
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        raise NotImplementedError  # abstract
+
+
+class Direct(Algorithm):
+    """Register tiles over pixels and output channels."""
+
+    TAP = 40.0      # to start on another tap of a block of input channels
+    UNHIDDEN = 0.25  # the share of the weights' way from memory that arithmetic does not hide
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if not conv_direct.supports(shape, lanes):
+            return None
+        taps = 0 if shape.is_pointwise else shape.taps * ceil_div(shape.channels // shape.groups, lanes)
+        arithmetic = self.products(shape, lanes, conv_direct.choose_tile(shape, lanes), self.TAP * taps)
+        w_bytes = 4 * shape.out_channels * (shape.channels // shape.groups) * shape.taps
+        return arithmetic + self.UNHIDDEN * w_bytes / BYTES_A_FMA
+
+    def products(self, shape: ConvShape, lanes: int, tile: tuple[int, int], each: float) -> float:
+        """FMAs of whole register tiles, and what `each` of them takes besides."""
+        rows, vectors = tile
+        tiles = ceil_div(ceil_div(shape.out_channels // shape.groups, lanes), vectors)
+        tiles *= shape.images * shape.groups * ceil_div(shape.pixels, rows)
+        return float(tiles * (rows * vectors * shape.channels // shape.groups * shape.taps + each))
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_direct.choose_tile(shape, lanes)
+        return {"rows": rows, "vectors": vectors}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return _tilings(self.params(shape, lanes), conv_direct.TILES[lanes], shape.pixels, shape, lanes)
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_direct.pack_weights(w, shape.groups, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        tile = _tile(params, conv_direct.TILES[lanes])
+        if not conv_direct.supports(shape, lanes):
+            raise PlanInvalid(f"conv_direct cannot run {shape.groups} groups of {shape.channels} channels")
+        return conv_direct.launch(shape, lanes, tile, residual, *activation)
+
+
+class First(Direct):
+    """Few channels, read as they come."""
+
+    layouts = (PLAIN, BLOCKED)
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if not conv_first.supports(shape, lanes):
+            return None
+        return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes, conv_first.TILES), 50)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_direct.choose_tile(shape, lanes, conv_first.TILES)
+        return {"rows": rows, "vectors": vectors}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return _tilings(self.params(shape, lanes), conv_first.TILES[lanes], shape.pixels, shape, lanes)
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_first.pack_weights(w, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if not conv_first.supports(shape, lanes):
+            raise PlanInvalid(f"conv_first cannot run {shape.groups} groups of {shape.channels} channels")
+        return conv_first.launch(shape, lanes, _tile(params, conv_first.TILES[lanes]), residual, *activation)
+
+
+class Winograd(Algorithm):
+    """F(m,3) along the axes that have 3 taps. Weights come transformed, or as they are (`raw`): then the kernel
+    transforms them, which costs stores but moves only a quarter of F(4,3)'s bytes from memory."""
+
+    STORE = 16.0  # a vector to the second-level cache, where transforms and products go; U comes in longer runs
+    STORE_U = 7.0
+    UNHIDDEN: ClassVar[tuple[float, float]] = (1.0, 0.7)  # see Direct; by raw
+
+    def __init__(self, m: int) -> None:
+        self.m = m
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if self.m not in forms or shape.channels < lanes:
+            return None
+        return min(self._cost(shape, lanes, raw) for raw in (0, 1))
+
+    def _cost(self, shape: ConvShape, lanes: int, raw: int) -> float:
+        rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
+        points, tiles = conv_winograd.count_points(shape, self.m), conv_winograd.count_tiles(shape, self.m)
+        block = conv_winograd.choose_block(shape, self.m, rows, vectors, lanes)
+        in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
+        padded = ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors * points
+        outputs = math.prod(conv_winograd.output_tile(shape, self.m))
+        into, out = points * (self.STORE + 2), outputs * self.STORE + points * 3
+        arithmetic = padded * shape.channels + tiles * (into * in_blocks + out * out_blocks)
+        u_bytes = 4 * (shape.taps if raw else points) * shape.channels * out_blocks * lanes
+        passes = 1
+        if raw:
+            passes = ceil_div(shape.channels, conv_winograd.choose_chunk(shape, self.m, vectors, lanes))
+            arithmetic += ceil_div(tiles, block) * shape.channels * out_blocks * points * self.STORE_U
+        arithmetic += padded * passes * self.STORE
+        return arithmetic + self.UNHIDDEN[raw] * u_bytes / BYTES_A_FMA
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
+        raw = int(self._cost(shape, lanes, 1) < self._cost(shape, lanes, 0))
+        return {"m": self.m, "rows": rows, "vectors": vectors, "raw": raw}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        first, tiles = self.params(shape, lanes), conv_winograd.count_tiles(shape, self.m)
+        found = _tilings(first, conv_direct.TILES[lanes], tiles, shape, lanes)
+        return [*found, {**first, "raw": 1 - int(first["raw"])}]
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        if params["raw"]:
+            return conv_winograd.pack_raw_weights(w, lanes, int(params["vectors"]))
+        return conv_winograd.pack_weights(w, self.m, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        tile = _tile(params, conv_direct.TILES[lanes])
+        if not conv_winograd.supports(shape):
+            raise PlanInvalid("conv_winograd needs a 3x3, 1x3 or 3x1 kernel of stride 1")
+        return conv_winograd.launch(shape, lanes, self.m, tile, bool(_integer(params, "raw")), residual, *activation)
+
+
+class Depthwise(Algorithm):
+    """A channel a lane."""
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if shape.groups == 1 or not conv_depthwise.supports(shape):
+            return None
+        return float(shape.images * ceil_div(shape.channels, lanes) * shape.pixels * shape.taps)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {"rows": conv_depthwise.choose_rows(shape)}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return sorted(({"rows": rows} for rows in (8, 7)), key=lambda p: p != self.params(shape, lanes))
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_depthwise.pack_weights(w, lanes)
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return conv_depthwise.pack_bias(bias, shape.out_channels, lanes)
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        rows = _integer(params, "rows")
+        if rows not in (7, 8) or not conv_depthwise.supports(shape):
+            raise PlanInvalid(f"conv_depthwise cannot run {shape.groups} groups of {shape.channels} channels by {rows}")
+        return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
+
+
+class Grouped(Algorithm):
+    """Register tiles over the padded pixels of a row, for groups that divide a vector or are a few."""
+
+    COPY, TILE = 6.0, 20.0  # to copy a vector of the input, to begin and store a tile
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if shape.is_pointwise or not conv_grouped.supports(shape, lanes):
+            return None
+        rows, vectors = tile = conv_grouped.choose_tile(shape, lanes)
+        group, share = shape.channels // shape.groups, conv_grouped.tiles_for(shape, lanes)[tile]
+        units = shape.images * (ceil_div(shape.channels, lanes) if group < lanes else shape.groups)
+        fmas = rows * vectors * group * shape.taps * (1.4 if group < lanes else 1.0)
+        copies = self.COPY * ceil_div(group, lanes) * math.prod(shape.size)
+        return units * (conv_grouped.count_tiles(shape, lanes, tile) * (fmas / share + self.TILE) + copies)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_grouped.choose_tile(shape, lanes)
+        return {"rows": rows, "vectors": vectors}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        tiles = conv_grouped.tiles_for(shape, lanes)
+        work = {tile: conv_grouped.count_tiles(shape, lanes, tile) * math.prod(tile) for tile in tiles}
+        first, least = self.params(shape, lanes), min(work.values())
+        found: list[Params] = [{"rows": r, "vectors": v} for (r, v), needed in work.items() if needed <= 1.25 * least]
+        return sorted(found, key=lambda params: params != first)
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        if conv_grouped.is_narrow(shape, lanes):
+            return conv_grouped.pack_narrow_weights(w, lanes, conv_grouped.sliding_taps(shape, lanes))
+        return conv_direct.pack_weights(w, shape.groups, lanes, int(params["vectors"]))
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        if conv_grouped.is_narrow(shape, lanes):
+            return conv_depthwise.pack_bias(bias, shape.out_channels, lanes)
+        return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, int(params["vectors"]))
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if not conv_grouped.supports(shape, lanes):
+            raise PlanInvalid(f"conv_grouped cannot run {shape.groups} groups of {shape.channels} channels")
+        tile = _tile(params, conv_grouped.tiles_for(shape, lanes))
+        return conv_grouped.launch(shape, lanes, tile, residual, *activation)
+
+
+class Plain(Algorithm):
+    """Any groups, on plain tensors: for what no blocked kernel takes, and for few output channels."""
+
+    layouts = (PLAIN, PLAIN)
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        return conv_plain.cost(shape, lanes)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        rows, vectors = conv_plain.choose_tile(shape, lanes)
+        return {"rows": rows, "vectors": vectors}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return np.ascontiguousarray(w)
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return np.zeros(shape.out_channels, np.float32) if bias is None else np.ascontiguousarray(bias)
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        return conv_plain.launch(shape, lanes, _tile(params, conv_plain.TILES[lanes]), residual, *activation)
+
+
+class GroupedPointwise(Plain):
+    """Groups of any width, 1x1: a matrix product each, on plain tensors."""
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if shape.groups == 1 or not conv_grouped_1x1.supports(shape):
+            return None
+        vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
+        return 1.25 * vectors * shape.channels / shape.groups
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {}
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if not conv_grouped_1x1.supports(shape):
+            raise PlanInvalid("conv_grouped_1x1 needs a 1x1 kernel of stride 1")
+        return conv_grouped_1x1.launch(shape, lanes, residual, *activation)
+
+
+def _tilings(params: Params, tiles: Collection[tuple[int, int]], pixels: int, shape: ConvShape,
+             lanes: int) -> list[Params]:
+    """`params`, then the same with each other register tile that does at most a quarter more work than the least."""
+    blocks = ceil_div(shape.out_channels // shape.groups, lanes)
+    work = {(rows, vectors): ceil_div(pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
+            for rows, vectors in tiles}
+    others = [tile for tile in work if work[tile] <= 1.25 * min(work.values())]
+    return [params, *(p for rows, vectors in others if (p := {**params, "rows": rows, "vectors": vectors}) != params)]
+
+
+def _integer(params: Params, name: str) -> int:
+    value = params.get(name)
+    if not isinstance(value, int):
+        raise PlanInvalid(f"the kernel's parameter '{name}' must be an integer, not {value!r}")
+    return value
+
+
+def _tile(params: Params, tiles: Collection[tuple[int, int]]) -> tuple[int, int]:
+    tile = _integer(params, "rows"), _integer(params, "vectors")
+    if tile not in tiles:
+        raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors")
+    return tile
+
+
+# By the name that a plan's step has; the first of equal cost is chosen.
+ALGORITHMS: dict[str, Algorithm] = {
+    "conv_depthwise": Depthwise(),
+    "conv_direct": Direct(),
+    "conv_first": First(),
+    "conv_grouped": Grouped(),
+    "conv_grouped_1x1": GroupedPointwise(),
+    "conv_plain": Plain(),
+    "conv_winograd/2": Winograd(2),
+    "conv_winograd/4": Winograd(4),
+    "conv_winograd/6": Winograd(6),
+}
