@@ -4,7 +4,7 @@ those that only change the shape, where a plan cannot let the output lie on the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..kernels.pad import PadAxis
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import can_block, expect_layouts
 
-__all__ = ["LOWERINGS"]
+__all__ = ["LOWERINGS", "pad_axes", "slice_axes", "slice_cuts", "tile_axes"]
 
 Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
@@ -109,18 +109,25 @@ class _Slice(Lowering):
         x, y = _first(inputs), outputs[0]
         blocked = y.layout == BLOCKED and _cuts_between_blocks(x, inputs, y.type, lanes)
         expect_layouts(op, [x, y], [BLOCKED if blocked else PLAIN] * 2)
-        cuts, shape, target = _cuts(x.shape, inputs), list(x.shape), list(y.shape)
+        cuts, shape, target = slice_cuts(x.shape, inputs), list(x.shape), list(y.shape)
         if blocked:
             first, step = cuts.get(1, (0, 1))
             cuts[1] = (first // lanes, step)
             shape = [shape[0], ceil_div(shape[1], lanes), *shape[2:], lanes]
             target = [target[0], ceil_div(target[1], lanes), *target[2:], lanes]
-        axes, offset = [], 0
-        for d, (size, x_step, y_step) in enumerate(zip(target, contiguous(shape), contiguous(target), strict=True)):
-            first, step = cuts.get(d, (0, 1))
-            axes.append(Axis(size, step * x_step, y_step))
-            offset += first * x_step
+        axes, offset = slice_axes(shape, target, cuts)
         return copy.launch(axes, x.type.dtype.itemsize, lanes, offset)
+
+
+def slice_axes(shape: Sequence[int], target: Sequence[int],
+               cuts: Mapping[int, tuple[int, int]]) -> tuple[list[Axis], int]:
+    """The axes of a slice with these first positions and steps, and where its first element is."""
+    axes, offset = [], 0
+    for d, (size, x_step, y_step) in enumerate(zip(target, contiguous(shape), contiguous(target), strict=True)):
+        first, step = cuts.get(d, (0, 1))
+        axes.append(Axis(size, step * x_step, y_step))
+        offset += first * x_step
+    return axes, offset
 
 
 def _cut_axes(inputs: Inputs) -> list[int]:
@@ -130,7 +137,7 @@ def _cut_axes(inputs: Inputs) -> list[int]:
     return _ints(axes) if axes is not None else list(range(math.prod(starts.shape)))
 
 
-def _cuts(shape: Sequence[int], inputs: Inputs) -> dict[int, tuple[int, int]]:
+def slice_cuts(shape: Sequence[int], inputs: Inputs) -> dict[int, tuple[int, int]]:
     """First position and step along each axis that is cut."""
     starts, ends, steps = _ints(inputs[1]), _ints(inputs[2]), _ints(inputs[4] if len(inputs) > 4 else None)
     found = {}
@@ -226,12 +233,25 @@ class _Pad(Lowering):
                 shape, widths = [*shape, lanes], [*widths, (0, 0)]
             else:
                 unit = lanes
-        axes, offset = [], 0
-        for size, (begin, end), step in zip(shape, widths, contiguous(shape), strict=True):
-            kept = size + min(begin, 0) + min(end, 0)
-            axes.append(PadAxis(size + begin + end, kept, max(begin, 0), step))
-            offset += max(-begin, 0) * step
+        axes, offset = pad_axes(shape, widths)
         return pad.launch(axes, mode, x.type.dtype.itemsize, lanes, offset, has_value, unit)
+
+
+def pad_axes(shape: Sequence[int], widths: Sequence[tuple[int, int]]) -> tuple[list[PadAxis], int]:
+    """The axes of a tensor padded by these widths, and where the first element that is kept is."""
+    axes, offset = [], 0
+    for size, (begin, end), step in zip(shape, widths, contiguous(shape), strict=True):
+        kept = size + min(begin, 0) + min(end, 0)
+        axes.append(PadAxis(size + begin + end, kept, max(begin, 0), step))
+        offset += max(-begin, 0) * step
+    return axes, offset
+
+
+def tile_axes(shape: Sequence[int], target: Sequence[int]) -> list[PadAxis]:
+    """The axes of a tensor that is repeated up to the target's shape."""
+    if 0 in target:
+        return [PadAxis(0, 0, 0, 1)]
+    return [PadAxis(n, kept, 0, step) for n, kept, step in zip(target, shape, contiguous(shape), strict=True)]
 
 
 class _CenterCropPad(_Pad):
@@ -272,10 +292,7 @@ class _Tile(Lowering):
     def launch(self, op: Op, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         x, y = _first(inputs), outputs[0]
         expect_layouts(op, [x, y], [PLAIN, PLAIN])
-        axes = [PadAxis(n, kept, 0, step) for n, kept, step in zip(y.shape, x.shape, contiguous(x.shape), strict=True)]
-        if 0 in y.shape:
-            axes = [PadAxis(0, 0, 0, 1)]
-        return pad.launch(axes, "wrap", x.type.dtype.itemsize, lanes)
+        return pad.launch(tile_axes(x.shape, y.shape), "wrap", x.type.dtype.itemsize, lanes)
 
 
 LOWERINGS: dict[str, Lowering] = {

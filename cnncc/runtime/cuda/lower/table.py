@@ -17,6 +17,9 @@ _MODULES = {
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
     "gemm": "Gemm MatMul",
+    "join": "Concat Split",
+    "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice "
+            "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
     "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
                    "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "
                    "BitwiseXor Cast CastLike Ceil Clip Cos Div Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN "
