@@ -40,7 +40,7 @@ def test_verb(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["ops", "Conv", "Not", "--json"])
     (conv, negation) = json.loads(capsys.readouterr().out)["operators"]
-    assert (conv["name"], conv["domain"], conv["since_opset"], conv["cuda"]) == ("Conv", "ai.onnx", 1, ["f32"])
+    assert (conv["name"], conv["domain"], conv["since_opset"]) == ("Conv", "ai.onnx", 1) and "f32" in conv["cuda"]
     assert negation["types"] == negation["cpu"] == ["bool"]
     with pytest.raises(SystemExit):
         main(["ops", "Conv"])
