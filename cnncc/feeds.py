@@ -23,8 +23,9 @@ def check_feed(name: str, array: Any, type_: TensorType) -> Array:
     return normalise(name, as_array(name, array), type_)
 
 
-def normalise(name: str, array: Array, type_: TensorType) -> Array:
-    """The array in native byte order and C order; raises InputError where its element type or shape does not fit."""
+def normalise(name: str, array: Array, type_: TensorType, copy: bool = False) -> Array:
+    """The array in native byte order and C order, or a copy that is so; raises InputError where its element type or
+    shape does not fit."""
     from .runtime.cpu.runner import check_shape
 
     if array.dtype.newbyteorder("=") != type_.dtype.numpy:
@@ -35,6 +36,8 @@ def normalise(name: str, array: Array, type_: TensorType) -> Array:
         raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is "
                          f"{given}: convert it with .astype('{type_.dtype.numpy}')")
     check_shape(name, array.shape, type_)  # before memory is asked for: a view of one number can have any shape
+    if copy:
+        return np.array(array, dtype=type_.dtype.numpy, order="C")
     return np.require(array, dtype=type_.dtype.numpy, requirements=["C", "A"])
 
 

@@ -87,6 +87,7 @@ class Plan:
         arena: the memory plan, if all shapes are fixed; otherwise None, and it is made when they are bound.
         producer: what wrote the plan; information only.
         ranges: the least and the greatest size that a symbolic dimension of the inputs may have, where that is limited.
+        checksum: of the file that it was read from, otherwise empty: what tells one plan file from another.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Plan:
     arena: Arena | None = None
     producer: str = ""
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    checksum: str = field(default="", compare=False, repr=False)
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
@@ -147,6 +149,12 @@ class Plan:
         for step in self.steps:
             for body in step.op.bodies.values():
                 yield from body.walk()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Plans are pickled as the bytes of their files."""
+        from .planfile import parse_plan, plan_bytes
+
+        return parse_plan, (plan_bytes(self),)
 
     def save(self, path: str | Path) -> None:
         """Writes the plan file atomically: the old file, if there is one, or the whole new one is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +46,20 @@ class InferenceSession:
         providers: where it may run: "CPU" or "CUDA", also by onnxruntime's names (docs/cuda.md). A plan runs on the
             target that it was compiled for; by default that is allowed.
 
-    A session may be called from many threads at once; each call has its own memory. The `plan` of a session that was
-    opened from a file lacks the weights that are in memory in the form of their kernels.
+    A session may be called from many threads at once; each call has its own memory. It may be used in a forked child,
+    and pickled: where it was opened from a file, as the file's path and checksum, otherwise with the whole plan. The
+    `plan` of a session that was opened from a file lacks the weights that are in memory in the form of their kernels.
     """
 
     def __init__(self, plan: Plan | str | Path, *, threads: int | None = None,
                  providers: Sequence[str] | None = None) -> None:
         from .environment import thread_count
+        from .runtime.cpu.regions import private_inputs
 
         given = isinstance(plan, Plan)
+        if not isinstance(plan, (Plan, str, os.PathLike)):
+            raise InputError(f"a session needs a Plan or the path of a plan file, not {type(plan).__name__}")
+        self._path = None if isinstance(plan, Plan) else os.path.abspath(plan)
         self.plan = plan if isinstance(plan, Plan) else Plan.load(plan)
         _check_providers(self.plan, providers)
         self.threads = thread_count(threads)
@@ -62,12 +68,19 @@ class InferenceSession:
             kept = {n: w for n, w in self.plan.weights.items() if n not in self._runner.released}
             self.plan = dataclasses.replace(self.plan, weights=kept)
         self._inputs = {port.name: number for number, port in enumerate(self.plan.inputs)}
+        private = private_inputs(self.plan)
         types = [(port.name, self.plan.buffers[port.buffer].type) for port in self.plan.inputs]
-        self._expected = [(name, type_.dtype.numpy, type_) for name, type_ in types]
+        # No array has the element type None: of the inputs that have it here, a run has a copy of its own.
+        self._expected = [(name, None if name in private else type_.dtype.numpy, type_) for name, type_ in types]
         self._output_numbers = {port.name: number for number, port in enumerate(self.plan.outputs)}
         self._is_dynamic = self.plan.is_dynamic
         # Where there is but one binding, nothing need be noted of its use.
         self._find = self._runner.pools.get if self.plan.is_static else lambda shapes: None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is None:
+            return _from_plan, (type(self), self.plan, self.threads)
+        return _from_file, (type(self), self._path, self.plan.checksum, self.threads)
 
     # -- what the model takes and gives --------------------------------------------------------------------------
 
@@ -170,7 +183,7 @@ class InferenceSession:
                 if type(array) is not ndarray:
                     continue
             if array.dtype is not dtype or not array.flags.carray:  # contiguous, aligned and writable: one look
-                inputs[number] = normalise(name, array, type_)
+                inputs[number] = normalise(name, array, type_, copy=dtype is None)
         return inputs
 
     def _foreign(self, name: str, value: Any, type_: TensorType) -> Any:
@@ -204,6 +217,18 @@ class InferenceSession:
             raise InputError(f"the feeds ({type(feeds).__name__}) do not give what they name: use a dict")
         type_ = self._expected[self._inputs[missing[0]]][2]
         raise InputError(f"no array was given for the input '{missing[0]}' of type {type_}: add it to the feeds")
+
+
+def _from_plan(kind: type[InferenceSession], plan: Plan, threads: int) -> InferenceSession:
+    return kind(plan, threads=threads)
+
+
+def _from_file(kind: type[InferenceSession], path: str, checksum: str, threads: int) -> InferenceSession:
+    session = kind(path, threads=threads)
+    if session.plan.checksum != checksum:
+        raise InputError(f"the plan '{path}' is not the one that the pickled session was opened from: it was replaced "
+                         "since; open it again and pickle that session")
+    return session
 
 
 _TARGETS = {"CPU": "cpu", "CPUExecutionProvider": "cpu", "CUDA": "cuda", "CUDAExecutionProvider": "cuda"}

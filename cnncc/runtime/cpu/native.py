@@ -48,11 +48,24 @@ def get_kernel(name: str, params: Params) -> int:
     key = (name, params)
     found = _addresses.get(key)
     if found is None:
-        with _lock:
+        with compiling():
             found = _addresses.get(key)
             if found is None:
                 found = _addresses[key] = _load(key)
     return found
+
+
+def compiling() -> threading.RLock:
+    """The lock under which kernels are compiled and loaded. A fork waits for it: otherwise the child would have the
+    compiler's own locks as they are in the middle of that, but not the thread that holds them."""
+    _guard_forks()
+    return _lock
+
+
+@cache
+def _guard_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def warm(

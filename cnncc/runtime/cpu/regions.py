@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from ...errors import PlanInvalid
-from ...plan import BODY, REFERENCE, Plan, Port, Step
+from ...plan import ALIAS, BODY, REFERENCE, Plan, Port, Step
 from .binding import Binding, Facts, bind_steps, first_facts, infer_steps
 from .lowering import PLAIN
 
-__all__ = ["Region", "assumed_regions", "bind_region", "first_region", "last_reads", "missing_contents", "run_step"]
+__all__ = [
+    "Region", "assumed_regions", "bind_region", "first_region", "last_reads", "missing_contents", "private_inputs",
+    "run_step",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -46,6 +49,22 @@ def last_reads(plan: Plan) -> list[int]:
     for port in plan.outputs:
         last[port.buffer] = len(plan.steps)
     return last
+
+
+def private_inputs(plan: Plan) -> frozenset[str]:
+    """The names of inputs of which a run needs a copy of its own, so that nobody changes them meanwhile: those that a
+    step without a native kernel reads (NumPy looks at indices first and follows them later, native kernels look at each
+    when they follow it), and those whose contents decide on sizes."""
+    names = {port.buffer: port.name for port in plan.inputs}
+    found: set[str] = set()
+    for step in plan.steps:
+        if step.kernel == ALIAS and step.inputs[0] in names:
+            names[step.outputs[0]] = names[step.inputs[0]]
+        shaping = [b for b, name in zip(step.inputs, step.op.operands, strict=False)
+                   if name.rstrip("?*") in step.op.shaped_by]
+        read = step.inputs if step.kernel in (REFERENCE, BODY) else shaping
+        found.update(names[b] for b in read if b in names)
+    return frozenset(found)
 
 
 def bind_region(plan: Plan, start: int, facts: Facts, last: Sequence[int]) -> Region:

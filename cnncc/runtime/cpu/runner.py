@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import InputError, PlanInvalid
+from ...errors import CnnccError, InputError, PlanInvalid
 from ...ir import TensorType, evaluate_dim, solve_dim
-from ...parallel import in_parallel
+from ...parallel import fork_safe_lock, in_parallel
 from ...plan import BODY, Plan, Step
 from . import native
 from .binding import BoundStep, constant_operands, first_facts
@@ -97,7 +96,7 @@ class Runner:
         self._later: dict[Hashable, Pool] = {}  # regions within the plan, by what is before and what was learned
         self._packed: dict[int, dict[str, Array]] = {}  # by step: constants that depend on no size
         self._bodies: dict[int, dict[str, Runner]] = {}  # by step
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._clock, self._numbers = itertools.count(1), itertools.count()
         self._last, self._is_dynamic = last_reads(plan), plan.is_dynamic
         if not plan.symbols:  # the sizes of the first region are known
@@ -202,15 +201,28 @@ class Runner:
         return following
 
     def _compute(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
-        """The results of a step without a native kernel; bodies run as plans of their own."""
-        if step.kernel != BODY:
-            return step.op.reference(*arrays)
+        """The results of a step without a native kernel; bodies run as plans of their own. Raises InputError where the
+        operator cannot compute these data."""
+        where = f"step '{step.name}' ({step.op.op_type})"
+        try:
+            return step.op.reference(*arrays) if step.kernel != BODY else self._run_bodies(step, arrays)
+        except CnnccError as error:
+            raise type(error)(f"{where}: {error}") from None
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise InputError(f"{where} cannot compute what it is given ({error or type(error).__name__}): look at the "
+                             "contents of the inputs") from error
+
+    def _run_bodies(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
         runners = self._bodies.get(id(step))
         if runners is None:
             made = {name: Runner(body, self.threads) for name, body in step.op.bodies.items()}
             runners = self._bodies.setdefault(id(step), made)
         op: Any = step.op
-        return op.run(lambda name, inputs: runners[name].run([_dense(array) for array in inputs]), *arrays)
+        results: Sequence[Array] = op.run(
+            lambda name, inputs: runners[name].run([_dense(array) for array in inputs]), *arrays)
+        return results
 
     def _plain(self, buffer: int, held: Mapping[int, Array]) -> Array:
         if self.plan.buffers[buffer].layout != PLAIN:

@@ -3,20 +3,18 @@
 import math
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnncc.errors import InputError
+from cnncc.runtime.cpu import native
 
 NO_LIMIT = 1 << 40  # runs at a time
-_choosing = threading.RLock()
 
 
 def available_threads() -> int:
@@ -67,6 +65,9 @@ def _quota_v1(folder: Path) -> float | None:
         return None
 
 
+_chosen: dict[str, "ThreadingLayer"] = {}
+
+
 @dataclass(frozen=True)
 class ThreadingLayer:
     """``name`` is pool (our own), or Numba's omp, tbb or workqueue.
@@ -84,11 +85,13 @@ class ThreadingLayer:
 
 def threading_layer() -> ThreadingLayer:
     """Our own pool where the system has what it needs; Numba's layer elsewhere, or if NUMBA_THREADING_LAYER is set."""
-    with _choosing:  # two threads that come first must not make a layer each
-        return _threading_layer()
+    if not _chosen:
+        with native.compiling():  # two threads that come first must not make a layer each
+            if not _chosen:
+                _chosen["layer"] = _threading_layer()
+    return _chosen["layer"]
 
 
-@cache
 def _threading_layer() -> ThreadingLayer:
     if "NUMBA_THREADING_LAYER" not in os.environ and hasattr(os, "register_at_fork") and sys.platform != "darwin":
         from cnncc.runtime.cpu.executor import H_ACTIVE
