@@ -9,6 +9,7 @@ Pointers are operands or arrays in shared memory; indices count elements. Only `
     load_below(p, i, n, limit)   p[i] where n < limit (int32 numbers), else 0 without an access; p is an operand, and no
                                  kernel writes to it while this one runs
     load4_below(p, i, n, limit)  load4 likewise
+    load_within(p, i, n, limit)  load_below where 0 <= n, too; limit is not negative
     load4_i32(p, i)              load4 of int32; load2_i32 and store2_i32 are two of them, where i is even
 """
 
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 from cnncc.runtime.cuda.language import SIMULATED, float32
 
-__all__ = ["load", "load2_i32", "load4", "load4_below", "load4_i32", "load_below", "store", "store2_i32", "store4"]
+__all__ = ["load", "load2_i32", "load4", "load4_below", "load4_i32", "load_below", "load_within", "store", "store2_i32",
+           "store4"]
 
 if SIMULATED:
 
@@ -41,6 +43,9 @@ if SIMULATED:
 
     def load_below(p, i, n, limit):
         return p[i] if n < limit else float32(0)
+
+    def load_within(p, i, n, limit):
+        return p[i] if 0 <= n < limit else float32(0)
 
     def load4_below(p, i, n, limit):
         return load4(p, i) if n < limit else (float32(0),) * 4
@@ -77,12 +82,12 @@ else:
             vector = builder.insert_element(vector, value, I32(lane))
         builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=4 * len(values))
 
-    def emit_guarded(builder, pointer, n, limit, count):
+    def emit_guarded(builder, pointer, n, limit, count=1, compare="lt.s32"):
         """A predicated load through the read-only cache. It is PTX because LLVM would make a branch of it."""
         results = [f"${i}" for i in range(count)]
         target = results[0] if count == 1 else "{" + ", ".join(results) + "}"
         clear = " ".join(f"mov.f32 {r}, 0f00000000;" for r in results)
-        text = (f"{{ .reg .pred p; .reg .b64 g; setp.lt.s32 p, ${count + 1}, ${count + 2}; "
+        text = (f"{{ .reg .pred p; .reg .b64 g; setp.{compare} p, ${count + 1}, ${count + 2}; "
                 f"cvta.to.global.u64 g, ${count}; {clear} "
                 f"@p ld.global.nc{'.v4' if count == 4 else ''}.f32 {target}, [g]; }}")
         result = F32 if count == 1 else ir.LiteralStructType([F32] * count)
@@ -151,7 +156,15 @@ else:
     @intrinsic
     def load_below(typingctx, p, i, n, limit):
         def codegen(context, builder, sig, args):
-            return emit_guarded(builder, address(context, builder, sig.args[0], *args[:2]), *args[2:], 1)[0]
+            return emit_guarded(builder, address(context, builder, sig.args[0], *args[:2]), *args[2:])[0]
+
+        return signature(types.float32, p, types.int32, types.int32, types.int32), codegen
+
+    @intrinsic
+    def load_within(typingctx, p, i, n, limit):
+        def codegen(context, builder, sig, args):
+            pointer = address(context, builder, sig.args[0], *args[:2])
+            return emit_guarded(builder, pointer, *args[2:], compare="lo.u32")[0]
 
         return signature(types.float32, p, types.int32, types.int32, types.int32), codegen
 

@@ -11,7 +11,7 @@ import inspect
 from cnncc.runtime.cuda.integers import divide
 from cnncc.runtime.cuda.language import SIMULATED, device, float32, int32
 
-__all__ = ["lie_in_tile", "store_rows", "tile_fma", "unroll", "zeros"]
+__all__ = ["fold", "lie_in_tile", "store_rows", "tile_fma", "unroll", "zeros"]
 
 
 def zeros(count):
@@ -21,12 +21,28 @@ def zeros(count):
 
 def unroll(count, function):
     """A function that gives the tuple function(0, ...), ..., function(count - 1, ...), the numbers being constants to
-    `function`, a device function. It is written out because numba unrolls nothing by itself."""
-    names = list(inspect.signature(getattr(function, "py_func", function)).parameters)[1:]
+    `function`, a device function."""
+    names = _parameters(function)[1:]
     calls = "".join(f"function({n}, {', '.join(names)}), " for n in range(count))
+    return _write_out(function, names, f"return ({calls})")
+
+
+def fold(count, function):
+    """A function (value, ...) that puts function(n, value, ...) in the place of value, for n from 0 to count - 1."""
+    names = _parameters(function)[1:]
+    calls = "; ".join(f"{names[0]} = function({n}, {', '.join(names)})" for n in range(count))
+    return _write_out(function, names, f"{calls}; return {names[0]}")
+
+
+def _parameters(function):
+    return list(inspect.signature(getattr(function, "py_func", function)).parameters)
+
+
+def _write_out(function, names, body):
+    """A device function of this body, which calls `function`. It is text because numba unrolls nothing by itself."""
     space = {"function": function}
-    exec(f"def unrolled({', '.join(names)}):\n    return ({calls})", space)
-    return device(space["unrolled"])
+    exec(f"def written_out({', '.join(names)}):\n    {body}", space)
+    return device(space["written_out"])
 
 
 def lie_in_tile(m, n):

@@ -54,7 +54,7 @@ def build(rows: int, width: int, warps: int, add: int, residual: int, activation
     from cnncc.runtime.cuda.integers import divide
     from cnncc.runtime.cuda.language import cuda, device, int32
     from cnncc.runtime.cuda.memory_access import load4_below, load_below
-    from cnncc.runtime.cuda.tile import unroll, zeros
+    from cnncc.runtime.cuda.tile import fold, unroll, zeros
 
     lane_step, ahead = 32 * width, AHEAD
     activate, nothing = build_activation(activation), zeros(rows)
@@ -74,23 +74,12 @@ def build(rows: int, width: int, warps: int, add: int, residual: int, activation
 
     fetch = unroll(ahead, device(lambda n, p, at, left: read(p, at + n * lane_step, n * lane_step, left)))
 
-    @device
-    def multiply_row(r, sums, a, at, line, m, left, w):
-        x = fetch(a, int32(at + r * line), left if r < m else int32(0))
-        total = sums[r]
-        total = product(total, x[0], w[0])
-        total = product(total, x[1], w[1])
-        total = product(total, x[2], w[2])
-        return product(total, x[3], w[3])
+    add_products = fold(ahead, device(lambda n, total, x, w: product(total, x[n], w[n])))
+    add_lanes = fold(5, device(lambda n, total: total + cuda.shfl_xor_sync(0xFFFFFFFF, total, 16 >> n)))
 
     @device
-    def add_lanes(r, sums):
-        total = sums[r]
-        total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 16)
-        total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 8)
-        total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 4)
-        total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 2)
-        return total + cuda.shfl_xor_sync(0xFFFFFFFF, total, 1)
+    def multiply_row(r, sums, a, at, line, m, left, w):
+        return add_products(sums[r], fetch(a, int32(at + r * line), left if r < m else int32(0)), w)
 
     @device
     def store_row(i, sums, m, c, r, y, c_at, c_row, at, n, alpha, beta, p, q):
@@ -103,7 +92,8 @@ def build(rows: int, width: int, warps: int, add: int, residual: int, activation
             y[at + i * n] = activate(value, p, q)
         return 0
 
-    multiply, reduce, finish = unroll(rows, multiply_row), unroll(rows, add_lanes), unroll(rows, store_row)
+    multiply, finish = unroll(rows, multiply_row), unroll(rows, store_row)
+    reduce = unroll(rows, device(lambda r, sums: add_lanes(sums[r])))
 
     def gemv(a, b, c, r, y, m, n, k, a_line, b_line, c_row, c_column, batch_1, batch_2, a_0, a_1, a_2, b_0, b_1, b_2,
              c_0, c_1, c_2, alpha, beta, p, q):

@@ -12,6 +12,7 @@ __all__ = ["KERNELS"]
 # module -> the names of its kernels, alphabetical by file
 _MODULES = {
     "arg_extreme": "arg_extreme",
+    "conv_depthwise": "conv_depthwise",
     "conv_direct": "conv_direct",
     "conv_sum": "conv_sum",
     "copy": "copy transpose",
