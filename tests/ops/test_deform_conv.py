@@ -30,6 +30,8 @@ CASES = [
     deformed((2, 4, 6, 5), (4, 2, 3, 3), (3, 3), bias=True, mask=True, group=2, offset_group=2,
              pads=(1, 1, 1, 1), strides=(2, 2)),
     deformed((1, 4, 7, 7), (2, 4, 2, 2), (5, 5), mask=True, dilations=(2, 2), offset_group=4),
+    deformed((2, 64, 5, 4), (64, 32, 2, 2), (2, 4), mask=True, group=2, offset_group=4,
+             pads=(0, 1, 0, 0), strides=(2, 1)),
     deformed((1, 32, 5, 4), (20, 32, 3, 3), (5, 4), bias=True, mask=True, pads=(1, 1, 1, 1)),
 ]
 

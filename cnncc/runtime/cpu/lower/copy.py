@@ -1,4 +1,4 @@
-"""Operators that move elements as they are: Transpose, Slice, DepthToSpace and back, Expand, Gather, Pad, Tile; and
+"""Operators that move elements as they are: Transpose, Slice, DepthToSpace and back, Expand, Pad, Tile; and
 those that only change the shape, where a plan cannot let the output lie on the input (a constant)."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from ....errors import PlanInvalid
 from ....ir import Op, TensorType
 from ..kernel import Launch, ceil_div
-from ..kernels import copy, elementwise, gather, pad
+from ..kernels import copy, elementwise, pad
 from ..kernels.copy import Axis, contiguous
 from ..kernels.pad import PadAxis
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
@@ -185,22 +185,6 @@ class _Expand(Lowering):
         return elementwise.launch("copy", [bits], bits, lanes, view)
 
 
-class _Gather(Lowering):
-    input_words = ("x", "indices")
-
-    def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
-        return Choice(gather.KERNEL.name, inputs=(PLAIN, PLAIN))
-
-    def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
-        x, indices = _first(inputs), inputs[1]
-        assert indices is not None
-        expect_layouts(op, [x, indices, outputs[0]], [PLAIN] * 3)
-        axis = op.axis % x.type.rank
-        run = math.prod(x.shape[axis + 1:]) * x.type.dtype.itemsize
-        return gather.launch(math.prod(x.shape[:axis]), x.shape[axis], math.prod(indices.shape), run,
-                             indices.type.dtype.value, lanes)
-
-
 class _Pad(Lowering):
     """Blocked if the input is and channels are not padded."""
 
@@ -302,7 +286,6 @@ LOWERINGS: dict[str, Lowering] = {
     "Dropout": _Alias(),
     "Expand": _Expand(),
     "Flatten": _Alias(),
-    "Gather": _Gather(),
     "Identity": _Alias(),
     "Pad": _Pad(),
     "Reshape": _Alias(),

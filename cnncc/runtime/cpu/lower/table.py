@@ -12,6 +12,7 @@ _MODULES = {
     "attention": "Attention",
     "conv": "Conv",
     "conv_transpose": "ConvTranspose",
+    "deform_conv": "DeformConv",
     "gemm": "Gemm MatMul",
     "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
     "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
@@ -21,7 +22,8 @@ _MODULES = {
                    "Where Xor",
     "normalize": "GroupNormalization InstanceNormalization LayerNormalization RMSNormalization",
     "join": "Concat Split",
-    "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice "
+    "gather": "Gather GatherElements GatherND ReverseSequence ScatterElements ScatterND",
+    "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Identity Pad Reshape Slice "
             "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
@@ -30,7 +32,7 @@ _MODULES = {
                 "QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear",
     "recurrent": "RNN GRU LSTM",
     "resize": "Resize",
-    "sampling": "GridSample MaxUnpool RoiAlign",
+    "sampling": "AffineGrid Col2Im GridSample MaxRoiPool MaxUnpool RoiAlign",
     "selection": "ListBoxes SuppressBoxes TopK",
 }
 
