@@ -226,18 +226,101 @@ class ChannelsLast(nn.Module):
         return self.head((x * self.scale).mean((1, 2))).softmax(-1)
 
 
+class Branches(nn.Module):
+    """Two ways through a network, of which the data choose one, by torch.cond."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        self.stem, self.light = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, channels, 1)
+        self.heavy = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(),
+                                   nn.Conv2d(channels, channels, 3, padding=1))
+        self.head = nn.Linear(channels, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = torch.cond(x.mean() > 0, lambda v: self.light(v), lambda v: self.heavy(v), (x,))
+        return self.head(y.mean((2, 3)))
+
+
+class ScriptedBranches(Branches):
+    """The same, by an `if`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if bool(x.mean() > 0):
+            y = self.light(x)
+        else:
+            y = self.heavy(x)
+        return self.head(y.mean((2, 3)))
+
+
+class Refine(nn.Module):
+    """A layer again and again until the data are small, by torch's while_loop."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        self.stem, self.step = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch._higher_order_ops.while_loop(
+            lambda i, v: (v.abs().max() > 0.1) & (i < 6), lambda i, v: (i + 1, 0.5 * torch.tanh(self.step(v))),
+            (torch.tensor(0), self.stem(x)))[1]
+
+
+class ScriptedRefine(Refine):
+    """The same, by a `while`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, i = self.stem(x), 0
+        while i < 6 and bool(x.abs().max() > 0.1):
+            x = 0.5 * torch.tanh(self.step(x))
+            i += 1
+        return x
+
+
+class Repeat(Refine):
+    """A layer as many times as there are pictures: a `for` over a size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for _ in range(x.shape[0]):
+            x = torch.relu(self.step(x))
+        return x
+
+
+class Cells(nn.Module):
+    """A cell of one's own along the rows of a picture: torch's scan."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.stem(x).mean(3).transpose(1, 2)
+
+        def cell(state: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+            state = torch.tanh(state + row)
+            return state, 2 * state
+
+        return torch._higher_order_ops.scan(cell, rows.new_zeros(rows.shape[0], rows.shape[2]), rows, dim=1)[1]
+
+
 # -- exports -----------------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Network:
     """How a network is made and fed: one input called x; `dynamic` names axes of it whose size is left open.
-    `first` are the first opsets that the exporters can write it for, where that is not their own first one."""
+    `first` is the first opset that the exporters can write it for, where that is not their own first one. Where there
+    is control flow, which tracing would not see, the exporter of TorchScript gets `scripted` as a script. Only
+    `exporters` can write it."""
 
     make: Callable[[], nn.Module]
     x: Callable[[], Tensor]
     dynamic: dict[int, str] = field(default_factory=dict)
     outputs: Sequence[str] = ("y",)
     first: int = 11
+    scripted: Callable[[], nn.Module] | None = None
+    exporters: Sequence[str] = ("torchscript", "dynamo")
 
 
 def _random(*shape: int) -> Callable[[], Tensor]:
@@ -252,15 +335,19 @@ NETWORKS = {
     "vit": Network(ViT, _random(2, 3, 32, 32), {0: "batch"}, first=14),
     "resnet3d": Network(ResNet3d, _random(1, 3, 4, 16, 16), {0: "batch"}),
     "unet": Network(UNet, _random(1, 3, 20, 28), {2: "height", 3: "width"}),
+    "branches": Network(Branches, _random(2, 3, 12, 10), {0: "batch"}, scripted=ScriptedBranches),
+    "refine": Network(Refine, _random(2, 3, 12, 10), {0: "batch"}, scripted=ScriptedRefine),
+    "repeat": Network(Repeat, _random(2, 3, 12, 10), {0: "batch"}, scripted=Repeat, exporters=("torchscript",)),
+    "cells": Network(Cells, _random(2, 3, 12, 10), {0: "batch"}, exporters=("dynamo",)),
     "channels_last": Network(ChannelsLast, _random(1, 16, 20, 3), {0: "batch"}),
 }
 
 
-def module(name: str) -> tuple[nn.Module, Tensor]:
-    """The network with its seeded weights, and an input for it."""
+def module(name: str, make: Callable[[], nn.Module] | None = None) -> tuple[nn.Module, Tensor]:
+    """The network with its seeded weights, and an input for it; `make` makes another form of it."""
     torch.manual_seed(7)
     network = NETWORKS[name]
-    made = network.make().eval()
+    made = (make or network.make)().eval()
     for layer in made.modules():
         if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm3d)):
             layer.running_mean.normal_(0, 0.1)
@@ -270,11 +357,14 @@ def module(name: str) -> tuple[nn.Module, Tensor]:
 
 def by_tracing(name: str, opset: int) -> bytes:
     """By the exporter of TorchScript."""
-    network, (made, x), file = NETWORKS[name], module(name), io.BytesIO()
+    network, file = NETWORKS[name], io.BytesIO()
+    made, x = module(name, network.scripted)
     for symbolic, operator in ((_nms_symbolic, "nms"), (_roi_align_symbolic, "roi_align")):
         torch.onnx.register_custom_op_symbolic(f"cnncc_tests::{operator}", symbolic, opset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if network.scripted is not None:
+            made = torch.jit.script(made)
         torch.onnx.export(made, (x,), file, opset_version=opset, dynamo=False, input_names=["x"],
                           output_names=list(network.outputs),
                           dynamic_axes={"x": network.dynamic} if network.dynamic else None)
@@ -307,6 +397,8 @@ EXPORTERS: dict[str, tuple[Callable[[str, int], bytes], int, int]] = {
 def opsets(name: str, exporter: str) -> list[int]:
     """The opsets that a network is exported in: the first, the newest and, where that is quick, some between."""
     _, first, newest = EXPORTERS[exporter]
+    if exporter not in NETWORKS[name].exporters:
+        return []
     chosen = {"torchscript": (11, 13, 14, 17, 20), "dynamo": (18, 23)}[exporter]
     return [o for o in chosen if max(first, NETWORKS[name].first) <= o <= newest]
 

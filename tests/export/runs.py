@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,13 @@ def expected(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array
 
 
 def check(model: onnx.ModelProto, judge: onnx.ModelProto | None = None) -> None:
-    """One session for all sizes agrees with ONNX Runtime, which runs `judge` where it cannot run the model itself."""
+    """One session for all sizes agrees with ONNX Runtime, which runs `judge` where it cannot run the model itself.
+    Where the data choose a way, negated ones are tried, too."""
     session = cnncc.InferenceSession(cnncc.compile(model, warm=False))
     names = [o.name for o in model.graph.output]
     open_axes = any(d.dim_param for v in model.graph.input for d in v.type.tensor_type.shape.dim)
-    for sizes in SIZES if open_axes else SIZES[:1]:
-        feeds = feeds_of(model, sizes)
+    chooses = any(node.op_type in ("If", "Loop") for node in model.graph.node)
+    for sizes, sign in itertools.product(SIZES if open_axes else SIZES[:1], (1, -1) if chooses else (1,)):
+        feeds = {name: array * array.dtype.type(sign) for name, array in feeds_of(model, sizes).items()}
         found = dict(zip(names, session.run(names, feeds), strict=True))
         assert_agree(found, expected(judge or model, feeds), TOLERANCE)

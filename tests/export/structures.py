@@ -55,9 +55,9 @@ def main() -> None:
         old.unlink()
     for name in NETWORKS:
         for exporter in EXPORTERS:
-            opset = opsets(name, exporter)[0]
-            model = stripped(onnx.load_from_string(export(name, exporter, opset)))
-            (DATA / f"{name}-{exporter}-{opset}.onnx").write_bytes(model.SerializeToString())
+            for opset in opsets(name, exporter)[:1]:
+                model = stripped(onnx.load_from_string(export(name, exporter, opset)))
+                (DATA / f"{name}-{exporter}-{opset}.onnx").write_bytes(model.SerializeToString())
 
 
 if __name__ == "__main__":
