@@ -1,4 +1,6 @@
-"""GridSample, RoiAlign, MaxPool's places and MaxUnpool on their native kernels, against the references."""
+"""GridSample, RoiAlign, MaxRoiPool, Col2Im, MaxPool's places and MaxUnpool on native kernels, against references."""
+
+import math
 
 import numpy as np
 import pytest
@@ -43,6 +45,40 @@ def test_a_region_of_nothing() -> None:
     rois = np.array([[np.nan] * 4, [1, 1, 3, 3]], np.float32)
     [got] = run_lowered(OPS["RoiAlign"](), [x, rois, np.array([-5, 7])])
     np.testing.assert_array_equal(got.ravel(), [0] * 4 + [2] * 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_max_roi_pool(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, (3, 33)[seed % 2], *rng.integers(3, 12, 2))).astype(np.float32)
+    rois = np.concatenate([rng.integers(0, 2, (6, 1)), rng.uniform(-4, 24, (6, 4))], 1).astype(np.float32)
+    op = OPS["MaxRoiPool"](pooled_shape=(3, 2), spatial_scale=(1.0, 0.5, 0.3)[seed])
+    [want] = op.reference(x, rois)
+    for [got] in all_runs(op, [x, rois], threads=(2,)):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_pooled_regions_of_nothing() -> None:
+    """NaN is at 0, and the picture is the nearest that there is."""
+    x = np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2)
+    rois = np.array([[np.nan] * 5, [9, 0, 0, 1, 1], [-9, 1e30, 1e30, 1e38, 1e38]], np.float32)
+    [got] = run_lowered(OPS["MaxRoiPool"](pooled_shape=(1, 1)), [x, rois])
+    np.testing.assert_array_equal(got.ravel(), [0, 7, 0])
+
+
+@pytest.mark.parametrize(("sizes", "block", "more"), [
+    ((7, 9), (2, 3), {"strides": (2, 1), "pads": (1, 2, 0, 1)}),
+    ((8,), (3,), {"dilations": (2,), "strides": (3,), "pads": (2, 1)}),
+    ((4, 5, 6), (2, 1, 3), {"pads": (0, 0, 2, 1, 0, 2)}),
+])
+def test_col2im(sizes: tuple[int, ...], block: tuple[int, ...], more: dict[str, tuple[int, ...]]) -> None:
+    op, rng = OPS["Col2Im"](**more), np.random.default_rng(len(sizes))
+    blocks = math.prod(op.windows(sizes, block).counts)
+    x = rng.standard_normal((2, 3 * math.prod(block), blocks)).astype(np.float32)
+    arrays = [x, np.array(sizes), np.array(block)]
+    [want] = op.reference(*arrays)
+    for [got] in all_runs(op, arrays, (1, 2), threads=(2,)):
+        np.testing.assert_array_equal(got, want)
 
 
 def test_places_outside_are_left_out() -> None:

@@ -11,6 +11,7 @@ from ....ir import DType, TensorType
 from ...cpu.kernels.elementwise import plain_view
 from ...cpu.kernels.pad import PadAxis
 from ...cpu.lower import copy as cpu
+from ...cpu.lower import gather as cpu_gather
 from ..kernel import Launch
 from ..kernels import copy, elementwise, gather, pad
 from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
@@ -88,7 +89,7 @@ LOWERINGS: dict[str, Lowering] = {
     **{name: _Pad(_RULES[name], _ALL) for name in ("CenterCropPad", "Pad")},
     "ConstantOfShape": _ConstantOfShape(_RULES["ConstantOfShape"], _ALL),
     "Expand": _Expand(_RULES["Expand"], _ALL),
-    "Gather": _Gather(_RULES["Gather"], _ALL),
+    "Gather": _Gather(cpu_gather.LOWERINGS["Gather"], _ALL),
     "Slice": _Slice(_RULES["Slice"], _ALL),
     "Tile": _Tile(_RULES["Tile"], _ALL),
 }
