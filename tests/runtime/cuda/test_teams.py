@@ -7,8 +7,10 @@ import pytest
 
 from cnncc.ir import Op
 from cnncc.ops import OPS
+from cnncc.runtime.cuda.kernels.attention import form_for
 from cnncc.runtime.cuda.team import BLOCK, LARGE, WARP, team_for
 from tests.ops.cases import normal
+from tests.runtime.cuda.harness import ORDERS
 from tests.runtime.cuda.lowered import run_lowered
 from tests.runtime.cuda.test_cases import alike
 
@@ -40,3 +42,15 @@ def test_team(op: Op, arrays: tuple[np.ndarray, ...], constants: tuple[int, ...]
 
 def test_the_sizes_above_need_blocks_and_warps() -> None:
     assert (team_for(SIZE), team_for(WARP + 1)) == (BLOCK, WARP)
+
+
+@pytest.mark.parametrize(("size", "form"), [(150, (4, 0)), (270, (2, 0))])
+def test_attention_of_large_heads(size: int, form: tuple[int, int]) -> None:
+    """Values stay where they are; the keys are more than a tile, the queries more than a warp's."""
+    q, k, v = normal(1, 1, 5, size), normal(1, 1, 37, size, seed=1), normal(1, 1, 37, size, seed=2)
+    op = OPS["Attention"]()
+    assert form_for(size, size) == form
+    found = run_lowered(op, (q, k, v), orders=ORDERS[:1])
+    assert isinstance(found, list)
+    wanted = op.reference(*(x.astype(np.float64) for x in (q, k, v)))[0]
+    alike(found[0], wanted.astype(np.float32), 4.0)

@@ -81,17 +81,17 @@ def launch(shape: AttentionShape, lanes: int, scale: float, causal: bool = False
     tasks = shape.batch * shape.heads * blocks if shape.v_size else 0
     kv_heads = shape.heads // shape.group
     reads = {
-        "q": _reach(shape, shape.q, shape.heads, shape.queries, shape.size),
-        "k": _reach(shape, shape.k, kv_heads, shape.keys, shape.size),
-        "v": _reach(shape, shape.v, kv_heads, shape.keys, shape.v_size),
+        "q": reach(shape, shape.q, shape.heads, shape.queries, shape.size),
+        "k": reach(shape, shape.k, kv_heads, shape.keys, shape.size),
+        "v": reach(shape, shape.v, kv_heads, shape.keys, shape.v_size),
     }
     if shape.mask is not None:
-        reads["mask"] = _reach(shape, shape.mask, shape.heads, shape.queries, shape.keys)
-    writes = {"y": _reach(shape, shape.y, shape.heads, shape.queries, shape.v_size)}
+        reads["mask"] = reach(shape, shape.mask, shape.heads, shape.queries, shape.keys)
+    writes = {"y": reach(shape, shape.y, shape.heads, shape.queries, shape.v_size)}
     return Launch(KERNEL, params, dims, tasks, scratch=ceil_div(4 * floats, 64) * 64, reads=reads, writes=writes)
 
 
-def _reach(shape: AttentionShape, steps: Steps, heads: int, rows: int, size: int) -> tuple[int, int]:
+def reach(shape: AttentionShape, steps: Steps, heads: int, rows: int, size: int) -> tuple[int, int]:
     """The bytes from the operand's address to the end of its last row."""
     if 0 in (shape.batch, heads, rows, size):
         return 0, 0

@@ -14,7 +14,7 @@ from ..kernels.attention import AttentionShape, Steps
 from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import expect_layouts
 
-__all__ = ["LOWERINGS", "AttentionLowering"]
+__all__ = ["LOWERINGS", "AttentionLowering", "attention_shape"]
 
 Inputs = Sequence[Tensor | None]
 
@@ -33,20 +33,26 @@ class AttentionLowering(Lowering):
         if refusal is not None:
             raise PlanInvalid(f"Attention: {refusal.reason}")
         expect_layouts(op, [*inputs, outputs[0]], [PLAIN] * (len(inputs) + 1))
-        q, k, v, mask = (*inputs, None)[:4]
-        assert q is not None and k is not None and v is not None
-        batch, heads, queries, size = _sizes(op.heads_of("Q", q.type, op.q_num_heads))
-        _, kv_heads, keys, v_size = _sizes(op.heads_of("V", v.type, op.kv_num_heads))
-        joined = q.type.rank == 3
-        if mask is not None and mask.shape[-1] != keys:
-            raise PlanInvalid(f"Attention: the mask {mask.type} is shorter than the {keys} keys")
-        shape = AttentionShape(
-            batch, heads, heads // kv_heads if kv_heads else 1, queries, keys, size, v_size,
-            _steps(joined, heads, queries, size), _steps(joined, kv_heads, keys, size),
-            _steps(joined, kv_heads, keys, v_size), _steps(joined, heads, queries, v_size),
-            None if mask is None else _mask_steps(mask.shape))
-        scale = op.scale if op.scale is not None else 1 / math.sqrt(max(size, 1))
+        shape, scale = attention_shape(op, inputs)
         return attention.launch(shape, lanes, scale, op.is_causal, op.softcap)
+
+
+def attention_shape(op: Any, inputs: Inputs) -> tuple[AttentionShape, float]:
+    """What the kernel is told, and the scale of the scores."""
+    q, k, v, mask = (*inputs, None)[:4]
+    assert q is not None and k is not None and v is not None
+    batch, heads, queries, size = _sizes(op.heads_of("Q", q.type, op.q_num_heads))
+    _, kv_heads, keys, v_size = _sizes(op.heads_of("V", v.type, op.kv_num_heads))
+    joined = q.type.rank == 3
+    if mask is not None and mask.shape[-1] != keys:
+        raise PlanInvalid(f"Attention: the mask {mask.type} is shorter than the {keys} keys")
+    shape = AttentionShape(
+        batch, heads, heads // kv_heads if kv_heads else 1, queries, keys, size, v_size,
+        _steps(joined, heads, queries, size), _steps(joined, kv_heads, keys, size),
+        _steps(joined, kv_heads, keys, v_size), _steps(joined, heads, queries, v_size),
+        None if mask is None else _mask_steps(mask.shape))
+    scale = op.scale if op.scale is not None else 1 / math.sqrt(max(size, 1))
+    return shape, scale
 
 
 def _refusal(op: Any, inputs: Inputs, outputs: int) -> Refusal | None:

@@ -12,6 +12,7 @@ __all__ = ["KERNELS"]
 # module -> the names of its kernels, alphabetical by file
 _MODULES = {
     "arg_extreme": "arg_extreme",
+    "attention": "attention",
     "conv_depthwise": "conv_depthwise",
     "conv_direct": "conv_direct",
     "conv_sum": "conv_sum",
@@ -25,6 +26,7 @@ _MODULES = {
     "pad": "pad",
     "pool": "pool max_pool_places",
     "reduce": "reduce",
+    "resize": "resize",
     "softmax": "softmax",
 }
 

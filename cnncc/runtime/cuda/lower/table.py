@@ -17,6 +17,8 @@ _MODULES = {
     "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
               "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
     "gemm": "Gemm MatMul",
+    "attention": "Attention",
+    "resize": "Resize",
     "join": "Concat Split",
     "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice "
             "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
