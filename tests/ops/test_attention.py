@@ -36,6 +36,8 @@ CASES = [
     Case(Attention(qk_matmul_output_mode=1, softcap=1.5), (Q, K, V), outputs=4, skip=SKIP),
     Case(Attention(qk_matmul_output_mode=3, is_causal=True), (Q, K, V, None, None, None, np.array([9, 4])), outputs=4,
          skip=SKIP),
+    Case(Attention(is_causal=True), (Q, K, V, normal(7, 9), None, None, np.array([8, 3])), skip=SKIP),
+    Case(Attention(), (Q, K, V, None, None, None, np.array([0, 9])), skip=SKIP, note="no keys for some"),
     Case(Attention(softmax_precision=DType.F64), (Q, K, V), skip=SKIP),
 ]
 

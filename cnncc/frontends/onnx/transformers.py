@@ -173,32 +173,57 @@ def _part(call: Call, x: Value, start: int, stop: int, axis: int, suffix: str) -
     return call.emit("Slice", [x, *bounds], {}, suffix)
 
 
-def _finish_attention(call: Call, q: Value, k: Value, v: Value, mask: Value | None) -> None:
+def _finish_attention(call: Call, q: Value, k: Value, v: Value, mask: Value | None,
+                      cache: tuple[Value | None, Value | None] = (None, None)) -> None:
     attributes = call.attributes
     heads = attributes.get("num_heads")
     new: dict[str, Any] = {"q_num_heads": heads, "kv_num_heads": heads,
                            "is_causal": bool(attributes.get("unidirectional", 0))}
     if attributes.get("scale"):
         new["scale"] = attributes["scale"]
-    _become(call, "Attention", [q, k, v] if mask is None else [q, k, v, mask], new)
+    inputs = [q, k, v, mask, *cache]
+    while inputs[-1] is None:
+        inputs.pop()
+    _become(call, "Attention", inputs, new)
 
 
 def _multi_head_attention(call: Call) -> None:
-    q, k, v = call.operand(0), _optional(call, 1), _optional(call, 2)
-    _refuse(call, "cache", *(v is not None for v in call.inputs[6:]), call.used > 1)
-    if k is None or v is None or {q.type.rank, k.type.rank, v.type.rank} != {3}:
-        raise UnsupportedError("queries, keys and values that are packed or have four dimensions are not supported; "
-                               "export the model without this fusion")
-    bias, parts, start = _optional(call, 3), [q, k, v], 0
+    _refuse(call, "cache in place", *(v is not None for v in call.inputs[8:]))
+    _refuse(call, "output of scores", call.used > 3)
+    bias, parts, start = _optional(call, 3), _queries_keys_values(call), 0
     for i, x in enumerate(parts):
         size = x.type.shape[2]
-        if bias is not None:
+        if bias is not None and (i == 0 or call.operand(min(i, len(call.inputs) - 1)).type.rank != 4):
             if not isinstance(size, int):
                 raise UnsupportedError("its hidden sizes must be fixed; give the inputs fixed sizes")
             part = _part(call, bias, start, start + size, 0, f"bias.{i}")
             parts[i], start = call.emit("Add", [x, part], {}, f"biased.{i}"), start + size
     mask = _padding_mask(call, _optional(call, 4), _optional(call, 5))
-    _finish_attention(call, parts[0], parts[1], parts[2], mask)
+    _finish_attention(call, parts[0], parts[1], parts[2], mask, (_optional(call, 6), _optional(call, 7)))
+
+
+def _queries_keys_values(call: Call) -> list[Value]:
+    """Queries, keys and values [batch, length, heads * size] from any of the forms of MultiHeadAttention: packed as
+    [batch, length, heads, 3 or 2, size], or keys and values as heads [batch, heads, length, size]."""
+    q, k, v = call.operand(0), _optional(call, 1), _optional(call, 2)
+    if k is None and v is None and q.type.rank == 5:
+        return [_unpacked(call, q, i, f"packed.{i}") for i in range(3)]
+    if k is not None and v is None and k.type.rank == 5:
+        return [q, *(_unpacked(call, k, i, f"packed.{i}") for i in range(2))]
+    if k is None or v is None or q.type.rank != 3 or k.type.rank != v.type.rank or k.type.rank not in (3, 4):
+        raise UnsupportedError("its forms of queries, keys and values are not supported; export the model without this "
+                               "fusion")
+    return [q, *(x if x.type.rank == 3 else _side_by_side(call, x, f"heads.{i}") for i, x in enumerate((k, v)))]
+
+
+def _unpacked(call: Call, x: Value, index: int, suffix: str) -> Value:
+    part = _part(call, x, index, index + 1, 3, suffix)
+    return call.emit("Reshape", [part, call.constant(np.array([0, 0, -1]), f"{suffix}.shape")], {}, f"{suffix}.joined")
+
+
+def _side_by_side(call: Call, x: Value, suffix: str) -> Value:
+    turned = call.emit("Transpose", [x], {"perm": [0, 2, 1, 3]}, f"{suffix}.turned")
+    return call.emit("Reshape", [turned, call.constant(np.array([0, 0, -1]), f"{suffix}.shape")], {}, suffix)
 
 
 def _attention(call: Call) -> None:

@@ -5,6 +5,9 @@ transpose is packed, the scores of all queries with them lie in scratch memory, 
 powers of each query are carried from block to block ("online softmax"; Milakov and Gimelshein, "Online normalizer
 calculation for softmax", 2018). The whole matrix of scores never exists. A query that no key is allowed to gives 0.
 
+With ``lengths`` [batch] (int64) the keys of a batch from there on do not count, and its queries are the last ones of
+those that do, which matters where causal.
+
 Operands are addressed by distances between batches, heads and rows, so that heads may lie one behind the other or side
 by side. ``group`` queries' heads share a head of keys and values.
 """
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.gemm import choose_tile
 
-OPERANDS = ("q", "k", "v", "mask", "y", "scratch")
+OPERANDS = ("q", "k", "v", "mask", "lengths", "y", "scratch")
 DIMS = (
     "heads", "group", "queries", "keys", "size", "v_size", "blocks", "block_rows", "key_block", "causal", "scale",
     "softcap", *(f"{name}_{step}" for name in ("q", "k", "v", "mask", "y") for step in ("batch", "head", "row")),
@@ -55,8 +58,9 @@ class AttentionShape:
     mask: Steps | None = None
 
 
-def launch(shape: AttentionShape, lanes: int, scale: float, causal: bool = False, softcap: float = 0.0) -> Launch:
-    """The step; ``causal``: query i sees the keys up to i."""
+def launch(shape: AttentionShape, lanes: int, scale: float, causal: bool = False, softcap: float = 0.0,
+           lengths: bool = False) -> Launch:  # fmt: skip
+    """The step; ``causal``: query i sees the keys up to i. ``lengths``: whether there are any."""
     rows, vectors = SCORE_TILES[lanes]
     v_rows, v_vectors = choose_tile("rows", max(shape.queries, 1), max(shape.v_size, 1), lanes)
     wanted = max(1, ceil_div(WANTED_TASKS, max(1, shape.batch * shape.heads)))
@@ -87,6 +91,8 @@ def launch(shape: AttentionShape, lanes: int, scale: float, causal: bool = False
     }
     if shape.mask is not None:
         reads["mask"] = reach(shape, shape.mask, shape.heads, shape.queries, shape.keys)
+    if lengths:
+        reads["lengths"] = (0, 8 * shape.batch)
     writes = {"y": reach(shape, shape.y, shape.heads, shape.queries, shape.v_size)}
     return Launch(KERNEL, params, dims, tasks, scratch=ceil_div(4 * floats, 64) * 64, reads=reads, writes=writes)
 
@@ -125,6 +131,7 @@ def build(lanes: int, v_rows: int, v_vectors: int, whole: int, masked: int, capp
     HEADS, GROUP, QUERIES, KEYS, SIZE, V_SIZE = (word[n] for n in DIMS[:6])
     BLOCKS, BLOCK_ROWS, KEY_BLOCK_WORD, CAUSAL, SCALE, SOFTCAP = (word[n] for n in DIMS[6:12])
     Q, K, V, MASK, Y = (word[f"{n}_batch"] for n in ("q", "k", "v", "mask", "y"))
+    LENGTHS, MOST_KEYS = 8 * OPERANDS.index("lengths"), 1 << 40
     exp, tanh, lowest = vmath.exp, vmath.tanh, np.float32(-math.inf)
 
     @register_jitable
@@ -233,12 +240,17 @@ def build(lanes: int, v_rows: int, v_vectors: int, whole: int, masked: int, capp
             head, first = task // blocks % heads, task % blocks * block
             batch, m = task // blocks // heads, min(block, load_i64(args + QUERIES) - first)
             shared = head // load_i64(args + GROUP)
-            q, y = place(args, 0, Q, batch, head) + first * q_row, place(args, 4, Y, batch, head) + first * y_row
+            q, y = place(args, 0, Q, batch, head) + first * q_row, place(args, 5, Y, batch, head) + first * y_row
             k, v = place(args, 1, K, batch, shared), place(args, 2, V, batch, shared)
             mask = place(args, 3, MASK, batch, head) + first * mask_row
-            keys = load_i64(args + KEYS)
+            keys, offset = load_i64(args + KEYS), 0
+            if load_i64(args + LENGTHS) != 0:
+                length = load_i64(load_i64(args + LENGTHS) + 8 * batch)
+                length = min(max(length, 0), MOST_KEYS)
+                keys, offset = min(keys, length), length - load_i64(args + QUERIES)
             if causal:
-                keys = min(keys, first + m)
+                keys = min(keys, first + m + offset)
+            keys = max(keys, 0)
             for r in range(m):
                 store_f32(peaks + 4 * r, lowest)
                 store_f32(totals + 4 * r, np.float32(0.0))
@@ -250,7 +262,7 @@ def build(lanes: int, v_rows: int, v_vectors: int, whole: int, masked: int, capp
                 for r in range(m):
                     before, seen = load_f32(peaks + 4 * r), count
                     if causal:
-                        seen = max(0, min(count, first + r + 1 - at))
+                        seen = max(0, min(count, first + r + 1 + offset - at))
                     top, total = powers(scores + r * pitch, mask + r * mask_row + 4 * at, seen, pitch, before, scale,
                                         cap, ends)
                     if at > 0:

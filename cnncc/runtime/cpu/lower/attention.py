@@ -1,4 +1,4 @@
-"""Attention on its kernel: float32, with a mask of numbers, causal or not, without caches and windows."""
+"""Attention on its kernel: float32, with a mask of numbers, lengths, causal or not, without caches and windows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Inputs = Sequence[Tensor | None]
 
 
 class AttentionLowering(Lowering):
-    """Q, K, V and a mask whose last axis is that of the keys."""
+    """Q, K, V, a mask and lengths."""
 
-    input_words = ("q", "k", "v", "mask")
+    input_words = ("q", "k", "v", "mask", None, None, "lengths")
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
         refusal = _refusal(op, inputs, len(outputs))
@@ -34,20 +34,19 @@ class AttentionLowering(Lowering):
             raise PlanInvalid(f"Attention: {refusal.reason}")
         expect_layouts(op, [*inputs, outputs[0]], [PLAIN] * (len(inputs) + 1))
         shape, scale = attention_shape(op, inputs)
-        return attention.launch(shape, lanes, scale, op.is_causal, op.softcap)
+        return attention.launch(shape, lanes, scale, op.is_causal, op.softcap, lengths_of(inputs) is not None)
 
 
 def attention_shape(op: Any, inputs: Inputs) -> tuple[AttentionShape, float]:
-    """What the kernel is told, and the scale of the scores."""
+    """What the kernel is told, and the scale of the scores. Keys beyond the end of the mask do not count."""
     q, k, v, mask = (*inputs, None)[:4]
     assert q is not None and k is not None and v is not None
     batch, heads, queries, size = _sizes(op.heads_of("Q", q.type, op.q_num_heads))
     _, kv_heads, keys, v_size = _sizes(op.heads_of("V", v.type, op.kv_num_heads))
     joined = q.type.rank == 3
-    if mask is not None and mask.shape[-1] != keys:
-        raise PlanInvalid(f"Attention: the mask {mask.type} is shorter than the {keys} keys")
+    seen = keys if mask is None else min(keys, mask.shape[-1])
     shape = AttentionShape(
-        batch, heads, heads // kv_heads if kv_heads else 1, queries, keys, size, v_size,
+        batch, heads, heads // kv_heads if kv_heads else 1, queries, seen, size, v_size,
         _steps(joined, heads, queries, size), _steps(joined, kv_heads, keys, size),
         _steps(joined, kv_heads, keys, v_size), _steps(joined, heads, queries, v_size),
         None if mask is None else _mask_steps(mask.shape))
@@ -56,21 +55,23 @@ def attention_shape(op: Any, inputs: Inputs) -> tuple[AttentionShape, float]:
 
 
 def _refusal(op: Any, inputs: Inputs, outputs: int) -> Refusal | None:
-    given = [t for t in inputs if t is not None]
-    if any(t.type.dtype is not DType.F32 for t in given):
+    lengths = lengths_of(inputs)
+    if any(t is not None and t.type.dtype is not DType.F32 for t in inputs[:6]):
         return Refusal("Attention is native for f32 only, masks included")
-    if outputs > 1 or any(t is not None for t in inputs[4:]):
-        return Refusal("caches, lengths and the output of scores have no native kernel")
+    if lengths is not None and lengths.type.dtype is not DType.I64:
+        return Refusal("lengths are native in i64 only")
+    if outputs > 1 or any(t is not None for t in inputs[4:6]):
+        return Refusal("caches and the output of scores have no native kernel")
     if op.left_window_size >= 0 or op.right_window_size >= 0:
         return Refusal("windows have no native kernel")
     if op.softmax_precision not in (None, DType.F32):
         return Refusal(f"a softmax in {op.softmax_precision.value} has no native kernel")
-    mask = inputs[3] if len(inputs) > 3 else None
-    if mask is not None and inputs[1] is not None:
-        keys = inputs[1].type.shape[-2 if inputs[1].type.rank == 4 else 1]
-        if mask.type.shape[-1] != keys:
-            return Refusal(f"a mask {mask.type} that is not as long as the {keys} keys has no native kernel")
     return None
+
+
+def lengths_of(inputs: Inputs) -> Tensor | None:
+    """The operand nonpad_kv_seqlen."""
+    return inputs[6] if len(inputs) > 6 else None
 
 
 def _sizes(heads: tuple[Any, ...]) -> tuple[int, int, int, int]:

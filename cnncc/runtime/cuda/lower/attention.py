@@ -37,6 +37,8 @@ def _refusal(op: Any, inputs: Inputs) -> Refusal | None:
     size, v_size = op.heads_of("Q", q.type, op.q_num_heads)[3], op.heads_of("V", v.type, op.kv_num_heads)[3]
     if not isinstance(size, int) or not isinstance(v_size, int):
         return Refusal("the size of the heads is not fixed")
+    if cpu.lengths_of(inputs) is not None:
+        return Refusal("lengths have no CUDA kernel")
     if attention.form_for(size, v_size) is None:
         return Refusal(f"heads of {size} and {v_size} numbers are too large for the shared memory of a block")
     return None
