@@ -71,7 +71,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     shapes = shapes or {}
     graph = _load(model, {n: s for n, s in shapes.items() if not isinstance(s, range)}, constants or {})
     ranges = _ranges(graph, {n: s for n, s in shapes.items() if isinstance(s, range)})
-    optimise(graph, level, dump_ir=dump_ir, on_event=tell)
+    optimise(graph, level, target=target, dump_ir=dump_ir, on_event=tell)
     tell("choosing kernels", 0, 1)
     if accuracy not in ACCURACIES:
         raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
@@ -203,15 +203,17 @@ def _tuned(plan: Plan, lowered: Callable[[ConvLowering], Plan], accuracy: str, t
     return plan
 
 
-def optimise(graph: Graph, level: int = 2, *, dump_ir: str | Path | None = None,
+def optimise(graph: Graph, level: int = 2, *, target: str = "cpu", dump_ir: str | Path | None = None,
              on_event: Event | None = None) -> list[PassRecord]:
-    """Runs the pipeline of `level` on the graph, in place; one record for each pass that ran."""
+    """Runs the pipeline of `level`, and at level 2 the target's, on the graph, in place; one record for each pass that
+    ran."""
     from .passes.manager import run_passes
-    from .passes.pipeline import PIPELINES
+    from .passes.pipeline import PIPELINES, TARGETS
 
     if level not in PIPELINES:
         raise InputError(f"there is no optimisation level {level}: it is one of {', '.join(map(str, PIPELINES))}")
-    count = sum(len(p) if isinstance(p, tuple) else 1 for p in PIPELINES[level])
+    pipeline = (*PIPELINES[level], *(TARGETS.get(target, ()) if level == 2 else ()))
+    count = sum(len(p) if isinstance(p, tuple) else 1 for p in pipeline)
     seen = 0
 
     def told(record: PassRecord) -> None:
@@ -220,7 +222,7 @@ def optimise(graph: Graph, level: int = 2, *, dump_ir: str | Path | None = None,
         if on_event is not None:
             on_event("optimising the graph", min(seen, count), count)
 
-    return run_passes(graph, PIPELINES[level], dump=dump_ir, on_pass=told)
+    return run_passes(graph, pipeline, dump=dump_ir, on_pass=told)
 
 
 def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes, constants: Mapping[str, Any]) -> Graph:

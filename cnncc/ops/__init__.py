@@ -35,6 +35,7 @@ _MODULES = {
     "activation": "Celu Clip Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign "
                   "Swish Tanh ThresholdedRelu",
     "softmax": "Hardmax LogSoftmax Softmax",
+    "chain": "Chain",
     "identity": "Dropout Identity",
     "binary": "Add Sub Mul Div BitwiseAnd BitwiseOr BitwiseXor BitShift Mod Pow Max Mean Min Sum",
     "unary": "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Cos Cosh Erf Exp Floor IsInf IsNaN Log Neg Not "

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .manager import Pass, PassRecord, run_passes
-from .pipeline import PASSES, PIPELINES
+from .pipeline import PASSES, PIPELINES, TARGETS
 
-__all__ = ["PASSES", "PIPELINES", "Pass", "PassRecord", "run_passes"]
+__all__ = ["PASSES", "PIPELINES", "TARGETS", "Pass", "PassRecord", "run_passes"]

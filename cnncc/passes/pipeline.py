@@ -18,6 +18,7 @@ from .fold_scale import fold_scale
 from .fold_shape_arithmetic import fold_shape_arithmetic
 from .fuse_activation import fuse_activation
 from .fuse_attention import fuse_attention
+from .fuse_elementwise import fuse_elementwise
 from .fuse_integer_scale import fuse_integer_scale
 from .fuse_pad import fuse_pad
 from .fuse_quantized import fuse_quantized
@@ -38,7 +39,7 @@ from .simplify_reshapes import simplify_reshapes
 from .sink_transposes import sink_transposes
 from .widen_float16 import widen_float16
 
-__all__ = ["PASSES", "PIPELINES"]
+__all__ = ["PASSES", "PIPELINES", "TARGETS"]
 
 PASSES: dict[str, Pass] = {one.__name__: one for one in (
     bound_suppression,
@@ -57,6 +58,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     fold_shape_arithmetic,
     fuse_activation,
     fuse_attention,
+    fuse_elementwise,
     fuse_integer_scale,
     fuse_pad,
     fuse_quantized,
@@ -158,4 +160,10 @@ PIPELINES: dict[int, Pipeline] = {
     0: _SETTLE,
     1: (*_PREPARE, *_CLEAN),
     2: (*_QUANTIZE, *_PREPARE, sink_transposes, *_CLEAN, *_FUSE),
+}
+
+# What a target has done after -O2, because its kernels ask for it.
+TARGETS: dict[str, Pipeline] = {
+    "cpu": (),
+    "cuda": (fuse_elementwise,),
 }

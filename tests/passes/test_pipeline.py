@@ -10,7 +10,7 @@ import pytest
 
 from cnncc.ir import Graph, evaluate, format_graph, verify
 from cnncc.ops import OPS
-from cnncc.passes import PASSES, PIPELINES, run_passes
+from cnncc.passes import PASSES, PIPELINES, TARGETS, run_passes
 from cnncc.passes.fold_constants import GROWTH_SHARE, GROWTH_TOTAL
 from cnncc.passes.manager import MAX_ROUNDS
 
@@ -63,8 +63,8 @@ def test_no_level_inflates_the_model(seed):
         assert after <= before + GROWTH_TOTAL + GROWTH_SHARE * before
 
 
-def test_every_pass_stands_in_the_highest_pipeline():
-    flat = [one for step in PIPELINES[2] for one in (step if isinstance(step, tuple) else (step,))]
+def test_every_pass_stands_in_the_highest_pipeline_or_in_that_of_a_target():
+    flat = [one for step in (*PIPELINES[2], *TARGETS["cuda"]) for one in (step if isinstance(step, tuple) else (step,))]
     assert {one.__name__ for one in flat} == set(PASSES)
 
 

@@ -162,7 +162,7 @@ def _modulo(number: Any, real: bool) -> Callable[..., Any]:
 def _real(types: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
     number = COMPUTED[types[0]]
     ceil, floor, round_even = build_rounding(number)
-    one, two, plus, minus = number(1), number(2), number(np.inf), number(-np.inf)
+    one, plus, minus = number(1), number(np.inf), number(-np.inf)
     return {
         "affine": lambda p, q, x, scale, shift: x * scale + shift,
         "ceil": lambda p, q, x: ceil(x),
@@ -175,7 +175,6 @@ def _real(types: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
         "is_nan": lambda p, q, x: x != x,
         "is_plus_inf": lambda p, q, x: x == plus,
         "log": lambda p, q, x: number(math.log(x)),
-        "mean": lambda p, q, x, y: (x + y) / two,
         "pow": lambda p, q, x, y: number(math.pow(x, number(y))),
         "reciprocal": lambda p, q, x: one / x,
         "round": lambda p, q, x: round_even(x),

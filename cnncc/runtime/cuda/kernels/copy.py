@@ -117,11 +117,11 @@ def build_transpose(size: int):
     from cnncc.runtime.cuda.indexing import quotient, remainder, whole
     from cnncc.runtime.cuda.language import cuda
 
-    number = STORED[f"u{8 * size}"]
+    number, shape = STORED[f"u{8 * size}"], (TILE, TILE + 1)  # a column more: no two rows begin in one bank
 
     def transpose(x, y, inner, across, x_inner, y_across, inner_tiles, across_tiles, x_offset,
                   size_1, size_2, size_3, size_4, size_5, x_0, x_1, x_2, x_3, x_4, x_5, y_0, y_1, y_2, y_3, y_4, y_5):
-        square = cuda.shared.array((TILE, TILE + 1), number)  # a column more: no two rows begin in one bank
+        square = cuda.shared.array(shape, number)
         rest = whole(cuda.blockIdx.x)
         first, rest = whole(remainder(rest, inner_tiles) * TILE), quotient(rest, inner_tiles)
         top, rest = whole(remainder(rest, across_tiles) * TILE), quotient(rest, across_tiles)
