@@ -1,9 +1,9 @@
 """Convolution of narrow groups, depthwise ones above all, along 1 or 2 axes: each output is the sum of few products.
 
-A thread computes ``STRIP`` outputs of one channel, one below the other; threads of a warp lie side by side, so that
-accesses are of whole lines. It goes through the input channels of the group and the columns of the kernel; of each column
-it reads the segment that its outputs need, once, into registers. Segments are unrolled for kernels of ``kh`` rows,
-stride ``sh`` and no dilation along that axis; with kh = 0 rows are taken one after another, whatever the geometry.
+A thread computes ``STRIP`` outputs of one channel, one below the other; threads of a warp lie side by side, and so do
+their accesses. It goes through the input channels of the group and the columns of the kernel; of each column it reads
+the segment that its outputs need, once, into registers. Segments are unrolled for kernels of ``kh`` rows, stride ``sh``
+and no dilation along that axis; with kh = 0 rows are taken one after another, whatever the geometry.
 
 Layouts: x [N, C, H, W], w [OC, C/G, KH, KW], bias [OC], y and add [N, OC, OH, OW].
 """

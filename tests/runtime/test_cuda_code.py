@@ -1,0 +1,52 @@
+"""Machine code of tiled kernels, compiled for GPUs that need not be there."""
+
+from __future__ import annotations
+
+import pytest
+
+from cnncc.errors import InputError
+from cnncc.runtime.cuda import codegen, machine_code
+from cnncc.runtime.cuda.kernel import make_params
+from cnncc.runtime.cuda.kernels import conv_direct, gemm
+
+PLAIN = {"bk": 16, "split": 0, "residual": 0, "activation": "clip"}
+TILED = {
+    "channels": (conv_direct.KERNEL, {"form": "channels", "bm": 128, "bn": 128, "wide": 1}),
+    "taps": (conv_direct.KERNEL, {"form": "taps", "bm": 64, "bn": 64, "wide": 0}),
+    "runs and lines": (gemm.KERNEL, {"a_form": "runs", "a_width": 4, "b_form": "lines", "b_width": 4, "bm": 64,
+                                     "bn": 128, "wide": 1, "add": 1}),
+}
+
+
+@pytest.fixture(autouse=True)
+def tools() -> None:
+    """Skips where NVIDIA's compiler or its readers of machine code are not installed."""
+    pytest.importorskip("cuda.bindings", reason="numba-cuda with NVIDIA's compiler is not installed")
+    try:
+        machine_code.find_tool("cuobjdump"), machine_code.find_tool("nvdisasm")
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", TILED)
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
+def test_inner_loop(name: str, capability: tuple[int, int]) -> None:
+    """Four fifths of it are FFMAs, shared memory is read by 128 bits, and nothing is spilled."""
+    kernel, params = TILED[name]
+    image, _ = codegen.compile_image((kernel.name, make_params(**PLAIN, **params)), capability)
+    code = machine_code.read_machine_code(image, capability)
+    loop = code.busiest_loop()
+    assert loop["FFMA"] == 1024
+    assert loop["FFMA"] >= 0.8 * loop.total()
+    assert loop["LDS.128"] == 64
+    assert not loop["LDS"]
+    assert (code.spills, code.stack) == (0, 0)
+    assert code.registers <= 168  # at least 3 warps for each scheduler
+
+
+def test_shared_memory_is_aligned_for_accesses_of_128_bits() -> None:
+    kernel, params = TILED["taps"]
+    text = codegen.compile_ptx(kernel, make_params(**PLAIN, **params), (8, 0))
+    arrays = [line for line in text.splitlines() if ".shared" in line and ".b8" in line]
+    assert arrays
+    assert all(".align 16" in line for line in arrays)
