@@ -2,6 +2,7 @@
 
     CNNCC_NUM_THREADS   threads of a session that is not told how many
     CNNCC_CPU           avx2, baseline: compile kernels for a lesser CPU; native (the default): for this one
+    CNNCC_MAX_BYTES     the most that a plan may ask for, for one buffer and for a run; 17179869184 (16 GiB) by default
     CNNCC_DEBUG         1: pass timings; 2: also kernel choices and the arena; 3: also the IR after each pass
     XDG_CACHE_HOME      where caches are; by default ~/.cache
     NUMBA_ENABLE_CUDASIM  1: run CUDA kernels in Numba's simulator instead of on a GPU
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["cache_base", "cpu_restriction", "cuda_simulated", "debug_level", "thread_count"]
+__all__ = ["cache_base", "cpu_restriction", "cuda_simulated", "debug_level", "memory_limit", "thread_count"]
 
 
 def thread_count(given: int | None = None) -> int:
@@ -60,3 +61,11 @@ def cache_base() -> Path | None:
         return Path(given)
     home = os.path.expanduser("~") if os.name == "nt" else os.environ.get("HOME", "")
     return Path(home, ".cache") if os.path.isabs(home) else None
+
+
+def memory_limit() -> int:
+    """Bytes that a plan may ask for."""
+    text = os.environ.get("CNNCC_MAX_BYTES", "").strip() or str(1 << 34)
+    if not text.isdigit():
+        raise InputError(f"CNNCC_MAX_BYTES must be a whole number of bytes, not '{text}'")
+    return int(text)

@@ -1,8 +1,8 @@
 """The plan: what the compiler hands to a runtime. Data only: operators, kernel names, integers, types and weights.
 
 A plan is a list of steps over numbered buffers in single assignment. It keeps each step's operator with its
-attributes, so that every shape, size and byte range can be derived from it again and compared (see `check_plan` here
-and `runtime.cpu.binding`). Sizes may be symbolic; a runtime binds them when inputs arrive.
+attributes, so that every shape, size and byte range can be derived from it again and compared (see `plan_checks` and
+`runtime.cpu.binding`). Sizes may be symbolic; a runtime binds them when inputs arrive.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .errors import CnnccError, PlanInvalid
-from .ir import Op, Operand, TensorType, known_outputs, name_unknown, new_symbols
+from .ir import Op, TensorType
 
-__all__ = ["ALIAS", "BODY", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "Plan", "Port", "Step", "check_plan"]
+__all__ = ["ALIAS", "BODY", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "TARGETS", "Plan", "Port",
+           "Step"]
 
 Array = np.ndarray[Any, Any]
 
@@ -30,6 +30,7 @@ BODY = "body"            # If, Loop and Scan: runs the plans of its operator
 REORDER = "reorder"      # from one layout, or one memory, to another; its operator is Identity
 
 MAX_DEPTH = 16  # of bodies within bodies
+TARGETS = {"cpu": (4, 8, 16), "cuda": (1,)}  # the floats of a vector that plans are made for, by target
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,85 +169,3 @@ class Plan:
         from .planfile import read_plan
 
         return read_plan(Path(path))
-
-
-def check_plan(plan: Plan, depth: int = 0) -> None:
-    """Raises PlanInvalid unless the plan is consistent with the operators it names.
-
-    Buffers are defined once (as input, weight or output of a step) and before they are read; every type is what the
-    operator infers; weights fit their types; ports name existing buffers. Layouts, kernels and memory are a runtime's
-    own to check (`runtime.cpu.binding`).
-    """
-    if depth > MAX_DEPTH:
-        raise PlanInvalid(f"bodies of the plan are nested deeper than {MAX_DEPTH} levels")
-    _check_numbers(plan)
-    for name, (low, high) in plan.ranges.items():
-        if name not in plan.symbols or not 0 <= low <= high:
-            raise PlanInvalid(f"the plan limits the dimension {name} to {low}..{high}, which no input can have")
-    for step in plan.steps:
-        if (step.kernel == BODY) != bool(step.op.bodies):
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")
-        for name, body in step.op.bodies.items():
-            try:
-                check_plan(body, depth + 1)
-            except PlanInvalid as error:
-                raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}): {name}: {error}") from None
-    defined = {port.buffer for port in plan.inputs}
-    if len(defined) != len(plan.inputs) or defined & set(plan.weights):
-        raise PlanInvalid("two inputs or weights of the plan share a buffer")
-    known: dict[int, Array] = {}
-    for number, array in plan.weights.items():
-        type_ = plan.buffers[number].type
-        if array.shape != type_.shape or array.dtype != type_.dtype.numpy:
-            raise PlanInvalid(f"the weight '{plan.buffers[number].name}' is {array.dtype}{list(array.shape)}, "
-                              f"but its buffer is {type_}")
-        known[number] = array
-    defined |= set(plan.weights)
-    symbols = set(plan.symbols)
-    for step in plan.steps:
-        _check_step(plan, step, defined, known, symbols)
-    for port in plan.outputs:
-        if port.buffer not in defined:
-            raise PlanInvalid(f"no step computes the output '{port.name}'")
-
-
-def _check_numbers(plan: Plan) -> None:
-    count = len(plan.buffers)
-    named = [port.buffer for port in (*plan.inputs, *plan.outputs)] + list(plan.weights)
-    named += [b for s in plan.steps for b in (*s.inputs, *s.outputs) if b is not None]
-    bad = next((b for b in named if not 0 <= b < count), None)
-    if bad is not None:
-        raise PlanInvalid(f"the plan has {count} buffers, but refers to number {bad}")
-    for ports in (plan.inputs, plan.outputs):
-        names = [p.name for p in ports]
-        if len(set(names)) != len(names):
-            raise PlanInvalid(f"the plan has two inputs or outputs of one name: {', '.join(sorted(names))}")
-
-
-def _check_step(plan: Plan, step: Step, defined: set[int], known: dict[int, Array],
-                symbols: set[str]) -> None:
-    where = f"step '{step.name}' ({step.op.op_type})"
-    for number in step.inputs:
-        if number is not None and number not in defined:
-            raise PlanInvalid(f"{where} reads the buffer '{plan.buffers[number].name}' before it is computed")
-    operands = [None if b is None else Operand(plan.buffers[b].type, known.get(b)) for b in step.inputs]
-    try:
-        step.op.check_arity([o is not None for o in operands])
-        named = new_symbols([plan.buffers[b].type for b in step.outputs], symbols)
-        inferred = step.op.infer(*operands)
-        types, _ = name_unknown(inferred[:len(step.outputs)], iter(named))
-        values = known_outputs(step.op, operands, inferred)
-    except CnnccError as error:
-        raise PlanInvalid(f"{where}: {error}") from None
-    if not step.outputs or len(step.outputs) > len(types):
-        raise PlanInvalid(f"{where} has {len(step.outputs)} outputs, but its operator gives {len(types)}")
-    symbols.update(named)
-    for number, type_, value in zip(step.outputs, types, values, strict=False):
-        if number in defined:
-            raise PlanInvalid(f"{where} writes the buffer '{plan.buffers[number].name}', which is already defined")
-        if plan.buffers[number].type != type_:
-            raise PlanInvalid(f"{where} gives {type_}, but the buffer '{plan.buffers[number].name}' is "
-                              f"{plan.buffers[number].type}")
-        if value is not None:
-            known[number] = value
-        defined.add(number)

@@ -28,7 +28,8 @@ from .crc import join_crc32
 from .errors import InputError, PlanCorrupt, PlanError, PlanInvalid, PlanVersionError
 from .ir import DType
 from .parallel import in_parallel, usable_cpus
-from .plan import Plan, check_plan
+from .plan import Plan
+from .plan_checks import check_plan
 from .planheader import Header, Weight, format_header, parse_header, parse_json
 from .replacing import end_of_links, replacing
 
@@ -217,7 +218,7 @@ def _read_and_sum(block: Array, start: int, read: Callable[[int, int], None]) ->
         return crc, high - low
 
     parts = in_parallel([functools.partial(part, low) for low in range(start, block.size, size)], usable_cpus())
-    return functools.reduce(lambda crc, found: join_crc32(crc, *found), parts, 0)
+    return functools.reduce(lambda crc, found: join_crc32(crc, *found), parts[1:], parts[0][0] if parts else 0)
 
 
 def _prelude(block: Array, read: Callable[[int, int], None]) -> tuple[int, int, int, int]:

@@ -23,7 +23,8 @@ from cnncc.errors import InputError, PlanCorrupt, PlanError, PlanInvalid, PlanVe
 from cnncc.ir import Activation, parse_type
 from cnncc.ops import OPS
 from cnncc.parallel import in_parallel
-from cnncc.plan import Arena, Buffer, Plan, Port, Step, check_plan
+from cnncc.plan import Arena, Buffer, Plan, Port, Step
+from cnncc.plan_checks import check_plan
 from cnncc.planfile import parse_plan, plan_bytes, read_plan, write_plan
 
 NAME = 'Bild \ud800 "\u6f22\u5b57"\n\u202e'  # any text may be a name, even half a surrogate pair
@@ -219,7 +220,8 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda h: h["steps"][1].pop("reason"), r"steps\[1\] lacks the key \"reason\""),
     (put("name", 3), "name must be a string, not 3"),
     (put("name", None), "name must be a string, not null"),
-    (put("target", "CPU"), "target must be one of cpu, cuda, not \"CPU\""),
+    (put("target", "CPU"), "target must be one of cpu, cuda, not 'CPU'"),
+    (put("lanes", 17), "vectors of 17 floats, but the target cpu has vectors of 4, 8, 16"),
     (put("lanes", True), "lanes must be an integer from 1 to 64, not true"),
     (put("lanes", "16"), "lanes must be an integer"),
     (put("lanes", 0), "lanes must be an integer"),
@@ -264,7 +266,9 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (put("steps", 0, "inputs", [0, None, 2]), r"\(Conv\): Conv lacks its input W"),
     (put("steps", 0, "inputs", [0, 1, 9]), "8 buffers, but refers to number 9"),
     (lambda h: h["steps"][1].update(outputs=[]), r"\(Add\) has 0 outputs"),
-    (put("steps", 1, "outputs", [5, 3]), r"\(Add\) has 2 outputs"),
+    (put("steps", 1, "outputs", [5, 3]), "already defined"),
+    (lambda h: (h["buffers"].append(["b", "f32[1,2,4,4]", "plain"]), put("steps", 1, "outputs", [5, 8])(h)),
+     r"\(Add\) has 2 outputs"),
     (put("steps", 1, "outputs", [3]), "already defined"),
     (put("steps", 1, "outputs", [4]), "already defined"),
     (put("steps", 1, "outputs", [0]), "already defined"),

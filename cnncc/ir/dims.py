@@ -235,6 +235,8 @@ _MAX_DEPTH = 32
 
 def parse_dim(text: str) -> DimLike:
     """The dimension written as `text` (what `str` of one gives); raises GraphError on anything else."""
+    if text.isascii() and text.isdigit() and len(text) < 20:
+        return int(text)
     tokens: list[str] = []
     pos = 0
     while pos < len(text.rstrip()):

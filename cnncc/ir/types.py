@@ -83,6 +83,7 @@ _ORT = {DType.F16: "float16", DType.F32: "float", DType.F64: "double", DType.BOO
     t: _NUMPY[t].name for t in DType if t not in (DType.F16, DType.F32, DType.F64, DType.BOOL)}
 _FROM_NUMPY = {n: t for t, n in _NUMPY.items()}
 _FROM_ONNX = {n: t for t, n in _ONNX.items()}
+_FROM_NAME = {t.value: t for t in DType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,11 @@ class TensorType:
 def parse_type(text: str) -> TensorType:
     """The type written as `text`, such as `f32[N,3,224,224]`."""
     name, bracket, rest = text.strip().partition("[")
-    if not bracket or not rest.endswith("]") or name not in {t.value for t in DType}:
+    dtype = _FROM_NAME.get(name)
+    if not bracket or not rest.endswith("]") or dtype is None:
         raise GraphError(f"'{text}' is not a tensor type: write it as f32[N,3,224,224]")
     dims = rest[:-1].split(",") if rest[:-1].strip() else []
     shape = tuple(parse_dim(d) for d in dims)
     if any(isinstance(d, int) and d < 0 for d in shape):
         raise GraphError(f"'{text}' is not a tensor type: a dimension is at least 0")
-    return TensorType(DType(name), shape)
+    return TensorType(dtype, shape)

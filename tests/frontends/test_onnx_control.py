@@ -17,7 +17,7 @@ from cnncc.frontends.onnx import import_model
 from cnncc.frontends.onnx.exporter import export_model
 from cnncc.ir import evaluate, format_graph, parse_graph, verify
 from cnncc.ops import OPS
-from cnncc.plan import check_plan
+from cnncc.plan_checks import check_plan
 from cnncc.planfile import parse_plan, plan_bytes
 
 Array = np.ndarray[Any, Any]

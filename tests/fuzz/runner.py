@@ -23,7 +23,6 @@ __all__ = ["Tally", "replay", "run"]
 
 ROOT = Path(__file__).parents[2]
 STALLED = 300.0  # seconds without a word: a case that waits for something takes no processor time
-BATCH = 2000     # cases that one process tries, so that what one leaves behind is not there for ever
 EACH = 3         # reproducers kept of failures of one kind
 
 
@@ -47,7 +46,7 @@ def run(name: str, seed: int, first: int, count: int, keep: Path | None, *, unti
     """
     tally, at, end = tally or Tally(), first, first + count
     while at < end and time.monotonic() < until:
-        size = min(BATCH, end - at)
+        size = min(load_subject(name).batch, end - at)
         arguments = [str(seed), str(at), str(size)]
         for number, outcome, details in _watch(name, arguments, at, size, until):
             at = number + 1

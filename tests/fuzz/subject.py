@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["CORPUS", "SUBJECTS", "Subject", "corpus", "load_subject"]
 
 # name -> the module of this package whose SUBJECT it is, in the order in which all are run
-SUBJECTS: dict[str, str] = {"onnx": "onnx_models"}
+SUBJECTS: dict[str, str] = {"onnx": "onnx_models", "plans": "plans"}
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -28,6 +28,7 @@ class Subject:
         prepare: imports and warms up what attempts need, before the limits below hold.
         suffix: of the files in which cases are kept.
         seconds: of processor time (all threads together) that a case may take.
+        batch: cases that one process tries, so that what one leaves behind is not there for ever.
         memory: bytes of address space that attempts may take beyond what there is after `prepare`.
     """
 
@@ -36,6 +37,7 @@ class Subject:
     prepare: Callable[[], None]
     suffix: str
     seconds: float = 10.0
+    batch: int = 2000
     memory: int = 1 << 30
 
     def case(self, seed: int, number: int) -> bytes:

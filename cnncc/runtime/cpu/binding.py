@@ -16,11 +16,12 @@ from ...errors import CnnccError, PlanInvalid
 from ...ir import Operand, TensorType, known_outputs
 from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
 from ...storage import Storage, assign_storage
+from .binding_checks import BUFFER_CHECKS, CONSTANT_CHECKS, LAUNCH_CHECKS, PORT_CHECKS, STEP_CHECKS, Bound
 from .kernel import Launch
 from .kernels import nothing
 from .kernels.reorder import launch_reorder
 from .lower.table import LOWERINGS
-from .lowering import BLOCKED, HOST, PLAIN, Choice, Lowering, Tensor, stored_elements
+from .lowering import PLAIN, Choice, Lowering, Tensor, stored_elements
 
 __all__ = [
     "Binding", "BoundStep", "Facts", "bind", "bind_steps", "constant_operands", "first_facts", "infer_steps",
@@ -84,17 +85,12 @@ def bind(plan: Plan, symbols: Mapping[str, int]) -> Binding:
 
 def first_facts(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
     """What is known when the inputs, which callers give as plain arrays, have these types."""
-    odd = next((b for p in (*plan.inputs, *plan.outputs) if (b := plan.buffers[p.buffer]).layout != PLAIN), None)
-    if odd is not None:
-        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', but inputs and outputs are plain")
+    for check in PORT_CHECKS.values():
+        check(plan)
     return _given(plan, inputs)
 
 
 def _given(plan: Plan, inputs: Mapping[int, TensorType]) -> Facts:
-    layouts = (PLAIN, BLOCKED) if plan.target == "cpu" else (PLAIN, HOST)
-    odd = next((b for b in plan.buffers if b.layout not in layouts), None)
-    if odd is not None:
-        raise PlanInvalid(f"the buffer '{odd.name}' has the layout '{odd.layout}', which this runtime does not know")
     types = dict(inputs) | {n: plan.buffers[n].type for n in plan.weights}
     return Facts(types, dict(plan.weights), dict(plan.weights))
 
@@ -110,18 +106,13 @@ def infer_steps(plan: Plan, start: int, facts: Facts) -> int:
 
 def bind_steps(plan: Plan, facts: Facts) -> Binding:
     """Binds the steps of a plan whose types are known; of a buffer that no step mentions nothing need be known."""
-    bound = tuple(facts.types.get(n, b.type) for n, b in enumerate(plan.buffers))
-    values, contents = facts.values, facts.contents
-    steps = tuple(_bound_step(plan, step, bound, values, contents) for step in plan.steps
-                  if step.kernel not in (ALIAS, KNOWN))
-    sizes = [0 if n in values or n not in facts.types else _stored_bytes(plan, n, t) for n, t in enumerate(bound)]
-    for step in plan.steps:
-        _check_alias(plan, step, bound, sizes)
-    for bound_step in steps:
-        _check_extents(plan, bound_step, sizes)
-    shapes = [t.static_shape if n in facts.types else () for n, t in enumerate(bound)]
+    types = tuple(facts.types.get(n, b.type) for n, b in enumerate(plan.buffers))
+    shapes = [t.static_shape if n in facts.types else () for n, t in enumerate(types)]
+    sizes = [0 if n in facts.values or n not in facts.types else _stored_bytes(plan, n, t) for n, t in enumerate(types)]
+    checked = [_checked(plan, step, types, sizes, facts) for step in plan.steps]
+    steps = tuple(_launched(bound) for bound in checked if bound.step.kernel not in (ALIAS, KNOWN))
     storage = assign_storage(plan, shapes, sizes, [s.inplace for s in steps])
-    return Binding(bound, values, steps, storage)
+    return Binding(types, facts.values, steps, storage)
 
 
 def _infer(step: Step, facts: Facts) -> bool:
@@ -146,65 +137,54 @@ def _infer(step: Step, facts: Facts) -> bool:
     return True
 
 
-def _check_alias(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[int]) -> None:
-    """An alias has the elements of its source in the same order, and in a layout in which that is the same bytes."""
-    if step.kernel != ALIAS:
-        return
-    source = step.inputs[0] if step.inputs else None
-    if source is None or not step.op.alias or len(step.outputs) != 1:
-        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be an alias of its input")
-    target = step.outputs[0]
-    layouts = plan.buffers[source].layout, plan.buffers[target].layout
-    same = types[source] == types[target] and layouts[0] == layouts[1]
-    if source in plan.weights or sizes[source] != sizes[target] or not (same or layouts == (PLAIN, PLAIN)):
-        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}): '{plan.buffers[target].name}' cannot share the "
-                          f"memory of '{plan.buffers[source].name}'")
-
-
 def _stored_bytes(plan: Plan, number: int, type_: TensorType) -> int:
-    layout = plan.buffers[number].layout
-    if layout == BLOCKED and type_.rank < 2:
-        raise PlanInvalid(f"the buffer '{plan.buffers[number].name}' of type {type_} cannot be blocked")
-    return stored_elements(type_.static_shape, layout, plan.lanes) * type_.dtype.itemsize
+    for check in BUFFER_CHECKS.values():
+        check(plan, number, type_)
+    return stored_elements(type_.static_shape, plan.buffers[number].layout, plan.lanes) * type_.dtype.itemsize
 
 
-def _bound_step(plan: Plan, step: Step, types: tuple[TensorType, ...], values: Mapping[int, Array],
-                contents: Mapping[int, Array]) -> BoundStep:
+def _checked(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[int], facts: Facts) -> Bound:
+    """The step, of which a launch may be derived."""
     def tensor(number: int | None) -> Tensor | None:
-        return None if number is None else Tensor(types[number], plan.buffers[number].layout, contents.get(number),
-                                                  number in values)
+        return None if number is None else Tensor(types[number], plan.buffers[number].layout,
+                                                  facts.contents.get(number), number in facts.values)
 
     inputs = [tensor(n) for n in step.inputs]
     outputs = [Tensor(types[n], plan.buffers[n].layout) for n in step.outputs]
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
-    if plan.target == "cpu" and step.kernel != BODY and all(0 in t.shape for t in outputs):
-        return BoundStep(step, nothing.launch(), choice)
+    bound = Bound(plan, step, inputs, outputs, sizes, choice, _lowerings(plan.target).get(step.op.op_type))
+    if not bound.is_nothing:
+        for check in STEP_CHECKS.values():
+            check(bound)
+    return bound
+
+
+def _launched(bound: Bound) -> BoundStep:
+    plan, step, inputs, outputs, lowering = bound.plan, bound.step, bound.inputs, bound.outputs, bound.lowering
+    if bound.is_nothing:
+        return BoundStep(step, nothing.launch(), bound.choice)
     if step.kernel in (REFERENCE, BODY):
-        layout = PLAIN if plan.target == "cpu" else HOST
-        if any(t is not None and not t.constant and t.layout != layout for t in [*inputs, *outputs]):
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) has no native kernel, so it needs {layout} "
-                              "layouts")
-        if (step.kernel == BODY) != bool(step.op.bodies):
-            raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot be of kernel '{step.kernel}'")
-        return BoundStep(step, None, choice)
+        return BoundStep(step, None, bound.choice)
     if step.kernel == REORDER:
-        source = inputs[0]
-        if source is None or step.op.op_type != "Identity" or source.constant:
-            raise PlanInvalid(f"the reorder step '{step.name}' must have one computed input")
-        return BoundStep(step, _reorder(plan, source, outputs[0]), choice, ("x",), ("y",))
-    lowering = _lowerings(plan.target).get(step.op.op_type)
-    if lowering is None:
-        raise PlanInvalid(f"step '{step.name}': this cnncc has no native kernel for {step.op.op_type}")
-    try:
-        launch = lowering.launch(step.op, choice, inputs, outputs, plan.lanes)
-    except CnnccError as error:
-        raise type(error)(f"step '{step.name}' ({step.op.op_type}): {error}") from None
-    if launch.name != step.kernel:
-        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) cannot run on the kernel '{step.kernel}'")
-    return BoundStep(step, launch, choice, lowering.words(inputs), lowering.output_words[:len(outputs)],
-                     lowering.inplace(inputs, outputs))
+        assert inputs[0] is not None
+        found = BoundStep(step, _reorder(plan, inputs[0], outputs[0]), bound.choice, ("x",), ("y",))
+    else:
+        assert lowering is not None
+        try:
+            launch = lowering.launch(step.op, bound.choice, inputs, outputs, plan.lanes)
+        except CnnccError as error:
+            raise type(error)(f"{bound.where}: {error}") from None
+        found = BoundStep(step, launch, bound.choice, lowering.words(inputs), lowering.output_words[:len(outputs)],
+                          lowering.inplace(inputs, outputs))
+    pairs = [*zip(found.inputs, zip(step.inputs, inputs, strict=True), strict=False),
+             *zip(found.outputs, zip(step.outputs, outputs, strict=True), strict=False)]
+    words = [(word, number) for word, (number, t) in pairs
+             if word is not None and number is not None and t is not None and not t.constant]
+    for check in LAUNCH_CHECKS.values():
+        check(bound, found.launch, words)
+    return found
 
 
 def _lowerings(target: str) -> Mapping[str, Lowering]:
@@ -224,22 +204,6 @@ def _reorder(plan: Plan, source: Tensor, target: Tensor) -> Any:
     return launch_copy(source, target)
 
 
-def _check_extents(plan: Plan, bound: BoundStep, sizes: list[int]) -> None:
-    """Every byte range of a launch lies within the buffer bound to its word (constants are checked when packed)."""
-    launch = bound.launch
-    if launch is None:
-        return
-    pairs = [*zip(bound.inputs, bound.step.inputs, strict=False), *zip(bound.outputs, bound.step.outputs, strict=False)]
-    for word, number in pairs:
-        if word is None or number is None:
-            continue
-        for extent in (launch.reads.get(word), launch.writes.get(word)):
-            packed = number in plan.weights or sizes[number] == 0
-            if extent is not None and not packed and not (extent[0] >= 0 and extent[1] <= sizes[number]):
-                raise PlanInvalid(f"step '{bound.step.name}': the kernel {launch.name} touches bytes {extent} "
-                                  f"of '{plan.buffers[number].name}', which has {sizes[number]}")
-
-
 def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[str, Array]:
     """The packed constants of a step by word, each at least as large as the kernel's contract says it reads."""
     if bound.launch is None or bound.step.kernel == REORDER or bound.launch.name == nothing.KERNEL.name:
@@ -250,9 +214,7 @@ def constant_operands(plan: Plan, binding: Binding, bound: BoundStep) -> dict[st
               for i, (word, t) in enumerate(zip(bound.inputs, inputs, strict=False))
               if word is not None and t is not None and t.constant}
     packed |= lowering.extra(bound.step.op, bound.choice, inputs, plan.lanes)
-    for word, array in packed.items():
-        extent = bound.launch.reads.get(word, (0, 0))
-        if extent[0] < 0 or extent[1] > array.nbytes or not array.flags.c_contiguous:
-            raise PlanInvalid(f"step '{bound.step.name}': the kernel {bound.launch.name} reads {extent[1]} "
-                              f"bytes of its constant '{word}', which has {array.nbytes}")
+    for check in CONSTANT_CHECKS.values():
+        for word, array in packed.items():
+            check(f"step '{bound.step.name}'", word, array, bound.launch.reads.get(word, (0, 0)))
     return packed

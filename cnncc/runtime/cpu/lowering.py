@@ -71,19 +71,25 @@ class Lowering:
     # Inputs that the kernel reads element by element, each right before it writes that element of output 0; None for
     # all. Such an input may lend its memory to the output.
     overwritable: ClassVar[tuple[int, ...] | None] = ()
+    parameters: ClassVar[tuple[str, ...]] = ()  # those that a choice may have
 
     def choose(self, op: Op, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
         """The kernel for operands whose present layouts are given. Shapes may be symbolic, ranks are known."""
         raise NotImplementedError  # abstract
 
+    def refuses(self, op: Op, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType], lanes: int) -> str:
+        """Why `choose` would have no kernel for these operands; empty where it has one, which need not be the plan's.
+        The plan's validator asks before it calls `launch`, so this must be cheap."""
+        choice = self.choose(op, inputs, outputs, lanes)
+        return choice.reason if isinstance(choice, Refusal) else ""
+
     def pack(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
-        """The bytes that constant operand `index` has in memory; by default its own, or NCHWc if so chosen."""
+        """The bytes that constant operand `index` has in memory; by default its own, and NCHWc where the first operand
+        is to be so: those behind it are no pictures."""
         tensor = inputs[index]
         assert tensor is not None and tensor.value is not None
-        if index < len(choice.inputs) and choice.inputs[index] == BLOCKED:
-            return to_blocked(tensor.value, lanes)
-        return tensor.value
+        return to_blocked(tensor.value, lanes) if index == 0 and choice.inputs[:1] == (BLOCKED,) else tensor.value
 
     def extra(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
         """Constants that the kernel reads beside its operands, by word (a bias of zeros, say)."""

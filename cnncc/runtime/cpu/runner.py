@@ -17,6 +17,7 @@ from ...parallel import fork_safe_lock, in_parallel
 from ...plan import BODY, Plan, Step
 from . import native
 from .binding import BoundStep, constant_operands, first_facts
+from .binding_checks import check_memory
 from .execution import Context, Prepared
 from .lowering import PLAIN, Choice, stored_elements
 from .packed_weights import releasable_weights, release_memory
@@ -253,6 +254,7 @@ class Runner:
         return found
 
     def _prepared(self, region: Region) -> Pool:
+        check_memory(region.plan, region.binding, self.threads)
         keys = sorted({bound.launch.key for bound in region.binding.steps if bound.launch is not None})
         jobs: list[Callable[[], Mapping[str, Array]]] = [functools.partial(_load, keys)]
         jobs += [functools.partial(self._constants, region, bound) for bound in region.binding.steps]

@@ -12,7 +12,8 @@ from cnncc import InferenceSession, compile
 from cnncc.errors import CnnccError, PlanInvalid
 from cnncc.ir import Graph, evaluate, parse_graph
 from cnncc.ops import OPS
-from cnncc.plan import Plan, check_plan
+from cnncc.plan import Plan
+from cnncc.plan_checks import check_plan
 from cnncc.planfile import parse_plan, plan_bytes
 from cnncc.runtime.cpu.binding import bind
 from cnncc.runtime.cpu.runner import MAX_REGIONS

@@ -51,20 +51,29 @@ class ConvLowering(Lowering):
 
     input_words = ("x", "w", "bias", "add")
     overwritable = (3,)
+    parameters = ("m", "raw", "rows", "vectors")
 
     def __init__(self, accuracy: str = "default") -> None:
         self.accuracy = accuracy
 
-    def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
-               lanes: int) -> Choice | Refusal:
+    def refuses(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType], lanes: int) -> str:
         x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None
         if x.type.dtype is not DType.F32:
-            return Refusal(f"convolutions are native for f32 only, not {x.type.dtype.value}")
+            return f"convolutions are native for f32 only, not {x.type.dtype.value}"
         if not w.constant or w.value is None or (b is not None and not b.constant):
-            return Refusal("the weights of the convolution are computed at run time")
+            return "the weights of the convolution are computed at run time"
         if x.type.rank > 5:
-            return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
+            return f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}"
+        return "there are no weights" if 0 in w.shape else ""
+
+    def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
+               lanes: int) -> Choice | Refusal:
+        reason = self.refuses(op, inputs, outputs, lanes)
+        if reason:
+            return Refusal(reason)
+        w = inputs[1]
+        assert w is not None
         costs = self.costs(op, inputs, lanes)
         if not costs:
             return Refusal(f"no kernel for {op.group} groups of {w.shape[1]} channels")

@@ -29,6 +29,7 @@ class ConvTransposeLowering(Lowering):
     """
 
     input_words = ("x", "w", "bias")
+    parameters = ("rows", "vectors")
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:

@@ -33,6 +33,7 @@ class _Product(Lowering):
     ASSUMED_ROWS = 1  # where the number of rows is symbolic
     input_words = ("a", "b", "c", "r")
     overwritable = (3,)
+    parameters = ("packed",)
 
     def shape(self, op: Any, inputs: Sequence[Tensor | None]) -> GemmShape | None:
         """The product's sizes and distances in memory; None where the kernel has no form for them."""

@@ -69,6 +69,8 @@ def signed_weights(w: Array, zeros: Array) -> tuple[Array, Array]:
 class IntegerLowering(Lowering):
     """What convolutions and products share: roles of operands, constants for the kernel, the result's limits."""
 
+    parameters = ("rows", "sums", "vectors")
+
     def __init__(self, roles: Roles) -> None:
         self.roles = roles
         words: list[str | None] = [None] * 10
@@ -112,6 +114,10 @@ class IntegerLowering(Lowering):
                 assert tensor is not None
                 return i if tensor.type.shape in ((), (1,)) else None
         return None
+
+    def refuses(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> str:
+        refusal = self.refusal(op, inputs)
+        return refusal.reason if refusal is not None else ""
 
     def result(self, inputs: Inputs) -> str:
         """The element type of the result."""
@@ -221,19 +227,22 @@ def _tile(choice: Choice, tiles: Sequence[Any]) -> tuple[tuple[int, int], bool]:
 class ConvLowering(IntegerLowering):
     """Blocked bytes to blocked results."""
 
+    def refusal(self, op: Any, inputs: Inputs) -> Refusal | None:
+        x = inputs[self.roles.x]
+        if x is not None and x.type.rank > 5:
+            return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
+        return super().refusal(op, inputs)
+
     def shape(self, op: Any, inputs: Inputs) -> ConvShape:
         x, w = inputs[self.roles.x], inputs[self.roles.w]
         assert x is not None and w is not None
         return conv_shape(op, assumed_shape(x.type.shape), w.shape)
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
-        x = inputs[self.roles.x]
-        assert x is not None
-        refusal = self.refusal(op, inputs)
+        x, refusal = inputs[self.roles.x], self.refusal(op, inputs)
         if refusal is not None:
             return refusal
-        if x.type.rank > 5:
-            return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
+        assert x is not None
         sums = self.has_sums(op, inputs)
         layouts = [PLAIN] * len(inputs)
         layouts[self.roles.x] = BLOCKED

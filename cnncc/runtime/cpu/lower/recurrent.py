@@ -26,6 +26,7 @@ Inputs = Sequence[Tensor | None]
 class RecurrentLowering(Lowering):
     input_words = ("x", None, "r", "b", "lens", "h0", "c0", "p")
     output_words = ("y", "yh", "yc")
+    parameters = ("vectors",)
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
         if outputs[0].dtype is not DType.F32:
