@@ -5,10 +5,10 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test property fuzz check sass conformance bench zoo models golden clean
+.PHONY: help demo test test-cuda bench-cuda property fuzz check sass conformance bench zoo models golden clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(VENV)/test.stamp  ## compile real networks, run them and compare them with ONNX Runtime
 	$(PY) examples/demo.py
