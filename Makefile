@@ -32,6 +32,15 @@ check: $(VENV)/check.stamp  ## lint and type-check
 bench: $(VENV)/bench.stamp  ## measure against ONNX Runtime, OpenVINO and ncnn; ARGS="--quick", "--batch 1 8 32", ...
 	$(PY) benchmarks/networks.py $(ARGS)
 
+# The CUDA packages are installed only where there is a GPU: elsewhere both targets say so and end well.
+GPU = $(shell nvidia-smi -L 2>/dev/null | head -1)
+
+test-cuda: $(VENV)/test.stamp $(if $(GPU),$(VENV)/cuda.stamp)  ## test the CUDA target on a GPU, if there is one
+	$(PY) -m pytest tests/gpu -rs $(ARGS)
+
+bench-cuda: $(VENV)/test.stamp $(if $(GPU),$(VENV)/cuda.stamp)  ## measure on a GPU against ONNX Runtime and PyTorch
+	$(PY) benchmarks/cuda.py $(ARGS)
+
 zoo: $(VENV)/test.stamp  ## run every network of the zoo at full size and compare it with ONNX Runtime
 	$(PY) benchmarks/zoo.py
 

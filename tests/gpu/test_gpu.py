@@ -42,8 +42,8 @@ def graph_of(case: Case, dtype: DType) -> tuple[Graph, dict[str, np.ndarray]]:
         else:
             values.append(graph.add_input(f"x{number}", cnncc.ir.TensorType(DType.of(array.dtype), array.shape)))
             feeds[f"x{number}"] = array
-    node = graph.add_node(case.op, values)
-    graph.set_outputs(list(node.outputs[:case.outputs]), [f"y{i}" for i in range(case.outputs)])
+    node = graph.add_node(case.op, values, outputs=case.outputs)
+    graph.set_outputs(list(node.outputs), [f"y{i}" for i in range(case.outputs)])
     return graph, feeds
 
 
