@@ -1,5 +1,5 @@
-"""What `make test-cuda` runs. Where there is no GPU everything here is skipped, with the reason, and that is no failure;
-with NUMBA_ENABLE_CUDASIM=1 it runs in the simulator, where whole networks take very long."""
+"""What `make test-cuda` runs. Where there is no GPU everything here is skipped, with the reason, and that is no
+failure; with NUMBA_ENABLE_CUDASIM=1 it runs in the simulator, where whole networks take very long."""
 
 from __future__ import annotations
 
