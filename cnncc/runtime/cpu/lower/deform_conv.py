@@ -24,6 +24,7 @@ Inputs = Sequence[Tensor | None]
 class _DeformConv(Lowering):
     """X, W, offset, B and mask; W and B must be constants."""
 
+    parameters = ("rows", "vectors")
     input_words = ("x", "w", "offset", "bias", "mask")
 
     def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
