@@ -8,6 +8,7 @@ from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .eliminate_identities import eliminate_identities
 from .expand_attention_cache import expand_attention_cache
+from .expand_einsum import expand_einsum
 from .expand_quantized import expand_quantized
 from .expand_rotary_embedding import expand_rotary_embedding
 from .flush_subnormal_weights import flush_subnormal_weights
@@ -48,6 +49,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     eliminate_dead_nodes,
     eliminate_identities,
     expand_attention_cache,
+    expand_einsum,
     expand_quantized,
     expand_rotary_embedding,
     flush_subnormal_weights,
@@ -105,6 +107,7 @@ _PREPARE: Pipeline = (
     bound_suppression,
     widen_float16,
     expand_attention_cache,
+    expand_einsum,
     fold_shape_arithmetic,
     fold_constants,
     resolve_auto_pad,

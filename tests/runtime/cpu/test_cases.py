@@ -24,7 +24,8 @@ CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if 
 
 
 # Inputs that are constants in every model, beside those of which the case says so.
-CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose": (1, 2),
+CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose": (1, 2), "CumProd": (1,),
+             "CumSum": (1,),
              "GroupNormalization": (1, 2), "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2),
              "RMSNormalization": (1,), "ConvInteger": (1, 3, 4, 5), "QLinearConv": (1, 3, 4, 5, 6, 7, 8),
              "MatMulInteger": (1, 3), "MatMulIntegerToFloat": (1, 3, 5, 6), "QLinearMatMul": (1, 3, 4, 5, 6, 7),

@@ -25,6 +25,7 @@ _MODULES = {
     "kernels.conv_transpose": "conv_transpose",
     "kernels.conv_winograd": "conv_winograd",
     "kernels.copy": "copy",
+    "kernels.cumulate": "cumulate",
     "kernels.deform_conv": "deform_conv",
     "kernels.elementwise": "elementwise",
     "kernels.gather": "gather",

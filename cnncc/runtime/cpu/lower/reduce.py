@@ -1,4 +1,4 @@
-"""Reductions along axes, ArgMax and ArgMin, softmaxes, and local response normalization."""
+"""Reductions along axes, sums up to each place, ArgMax and ArgMin, softmaxes, and local response normalization."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ....errors import PlanInvalid
 from ....ir import DType, TensorType
 from ..kernel import Launch
-from ..kernels import arg_extreme, lrn, reduce, softmax
+from ..kernels import arg_extreme, cumulate, lrn, reduce, softmax
 from ..kernels.reduce import ReduceShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .layouts import can_block, expect_layouts
@@ -154,6 +154,32 @@ class _ArgExtreme(Lowering):
                                   x.type.dtype.value)
 
 
+class _Cumulative(Lowering):
+    """The axis is known."""
+
+    input_words = ("x", None)
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def choose(self, op: Any, inputs: Inputs, outputs: Sequence[TensorType], lanes: int) -> Choice | Refusal:
+        if _first(inputs).type.dtype is DType.F16:
+            return Refusal("it is not native for f16")
+        axis = inputs[1]
+        if axis is None or axis.value is None:
+            return Refusal("the axis has to be known before the run")
+        return Choice(cumulate.KERNEL.name, inputs=(PLAIN, PLAIN))
+
+    def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
+        x, axis = _first(inputs), inputs[1]
+        expect_layouts(op, [x, outputs[0]], [PLAIN, PLAIN])
+        if x.type.dtype is DType.F16 or axis is None or axis.value is None:
+            raise PlanInvalid(f"{op.op_type} of {x.type} has no kernel, or its axis is not known before the run")
+        at = int(axis.value.ravel()[0]) % x.type.rank
+        return cumulate.launch(math.prod(x.shape[:at]), x.shape[at], math.prod(x.shape[at + 1:]), self.kind,
+                               op.exclusive, op.reverse, x.type.dtype.value)
+
+
 class _Lrn(Lowering):
     """Blocked always."""
 
@@ -176,6 +202,8 @@ class _Lrn(Lowering):
 LOWERINGS: dict[str, Lowering] = {
     "ArgMax": _ArgExtreme("max"),
     "ArgMin": _ArgExtreme("min"),
+    "CumProd": _Cumulative("prod"),
+    "CumSum": _Cumulative("sum"),
     "LRN": _Lrn(),
     "LogSoftmax": _Softmax("log_softmax"),
     "ReduceL1": _Reduce("l1", True),

@@ -25,8 +25,8 @@ _MODULES = {
     "gather": "Gather GatherElements GatherND ReverseSequence ScatterElements ScatterND",
     "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Identity Pad Reshape Slice "
             "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
-    "reduce": "ArgMax ArgMin LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
-              "ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
+    "reduce": "ArgMax ArgMin CumProd CumSum LRN LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax "
+              "ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax",
     "integer": "ConvInteger QLinearConv MatMulInteger QLinearMatMul MatMulIntegerToFloat QGemm",
     "quantize": "DequantizeLinear DynamicQuantizeLinear QLinearActivation QLinearAdd QLinearGlobalAveragePool "
                 "QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear",
