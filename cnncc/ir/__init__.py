@@ -8,12 +8,12 @@ from .graph import Graph, Node, Use, Value
 from .op import Op, Operand, known_outputs, name_unknown, new_symbols
 from .parser import parse_graph
 from .printer import format_graph, format_node
-from .types import DType, TensorType, parse_type
+from .types import MAX_RANK, DType, TensorType, check_extent, parse_type
 from .verify import verify
 
 __all__ = [
-    "ACTIVATIONS", "Activation", "DType", "Dim", "DimLike", "Graph", "Node", "Op", "Operand", "TensorType", "Use",
-    "Value", "evaluate", "evaluate_dim", "format_graph", "format_node", "format_op", "is_unknown", "known_outputs",
-    "make_op", "name_unknown", "new_symbols", "parse_attributes", "parse_dim", "parse_graph", "parse_type", "solve_dim",
-    "symbol", "symbols_of", "unknown", "verify",
+    "ACTIVATIONS", "MAX_RANK", "Activation", "DType", "Dim", "DimLike", "Graph", "Node", "Op", "Operand", "TensorType",
+    "Use", "Value", "check_extent", "evaluate", "evaluate_dim", "format_graph", "format_node", "format_op",
+    "is_unknown", "known_outputs", "make_op", "name_unknown", "new_symbols", "parse_attributes", "parse_dim",
+    "parse_graph", "parse_type", "solve_dim", "symbol", "symbols_of", "unknown", "verify",
 ]

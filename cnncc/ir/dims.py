@@ -8,8 +8,8 @@ Two expressions that normalise to the same sum are equal, and an expression with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Union
 
 from ..errors import GraphError
@@ -19,7 +19,10 @@ __all__ = ["Dim", "DimLike", "evaluate_dim", "is_unknown", "parse_dim", "solve_d
 DimLike = Union[int, "Dim"]
 Monomial = tuple["Atom", ...]
 
-_MAX_TERMS = 1000  # of a product: a short text could otherwise ask for any number of them
+# A short text could otherwise ask for any number of them.
+_MAX_TERMS = 1000  # of a product
+_MAX_ATOMS = 1000  # of a dimension, those inside of floor divisions counted
+_MAX_COEFFICIENT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class FloorDiv:
 
     num: DimLike
     den: DimLike
+    atoms: int = field(default=0, compare=False)  # in both
 
     def __str__(self) -> str:
         return f"{_bracket(self.num)}//{_bracket(self.den)}"
@@ -138,6 +142,8 @@ def _normal(total: Mapping[Monomial, int]) -> DimLike:
     kept = {m: c for m, c in total.items() if c}
     if not any(kept):
         return kept.get((), 0)
+    if _atoms(kept) > _MAX_ATOMS or max(map(abs, kept.values())) >= _MAX_COEFFICIENT:
+        raise GraphError(f"a dimension is made of more than {_MAX_ATOMS} sizes, or of numbers beyond 2^63")
     # Symbols first, the constant last.
     return Dim(tuple(sorted(kept.items(), key=lambda t: (not t[0], [str(a) for a in t[0]]))))
 
@@ -170,7 +176,12 @@ def _division_atom(num: DimLike, den: DimLike) -> DimLike:
         (mono, coeff), = num.terms
         if coeff == 1 and len(mono) == 1 and isinstance(mono[0], FloorDiv) and isinstance(mono[0].den, int):
             return _floor_div(mono[0].num, mono[0].den * den)  # (a // m) // n == a // (m*n)
-    return Dim((((FloorDiv(num, den),), 1),))
+    inside = sum(_atoms(dict(d.terms)) for d in (num, den) if isinstance(d, Dim))
+    return _normal({(FloorDiv(num, den, inside),): 1})
+
+
+def _atoms(monomials: Iterable[Monomial]) -> int:
+    return sum(1 if isinstance(atom, str) else 1 + atom.atoms for m in monomials for atom in m)
 
 
 def _divide_by_monomial(num: DimLike, den: Dim) -> DimLike | None:

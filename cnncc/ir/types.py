@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import GraphError
 from .dims import Dim, DimLike, evaluate_dim, parse_dim, symbols_of
 
-__all__ = ["DType", "TensorType", "parse_type"]
+__all__ = ["MAX_RANK", "DType", "TensorType", "check_extent", "parse_type"]
 
 
 class DType(enum.Enum):
@@ -86,6 +86,10 @@ _FROM_ONNX = {n: t for t, n in _ONNX.items()}
 _FROM_NAME = {t.value: t for t in DType}
 
 
+MAX_RANK = 8
+MAX_BYTES = 2**47  # of a tensor: what a process can address
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """An element type and a shape of known rank; each dimension is an int >= 0 or a symbolic Dim."""
@@ -132,6 +136,15 @@ class TensorType:
 
     def __str__(self) -> str:
         return f"{self.dtype.value}[{','.join(str(d).replace(' ', '') for d in self.shape)}]"
+
+
+def check_extent(type_: TensorType) -> None:
+    """Raises GraphError where no tensor of this type can be: of too many axes, or larger than memory is ever."""
+    if type_.rank > MAX_RANK:
+        raise GraphError(f"a tensor of {type_.rank} axes: there may be {MAX_RANK}")
+    elements = math.prod(d for d in type_.shape if isinstance(d, int) and d)
+    if elements * type_.dtype.itemsize > MAX_BYTES:
+        raise GraphError(f"a tensor of more than 2^{MAX_BYTES.bit_length() - 1} bytes")
 
 
 def parse_type(text: str) -> TensorType:

@@ -124,7 +124,7 @@ def test_symbols_of() -> None:
     ("N % 0", "division of a dimension by zero"),
     ("N / 2", "'N / 2' is not a dimension"),
     ("(" * 50 + "N" + ")" * 50, "nested deeper than 32 levels"),
-    ("*".join(f"(a{i}+b{i})" for i in range(40)), "the product of two dimensions has more than 1000 terms"),
+    ("*".join(f"(a{i}+b{i})" for i in range(40)), "more than 1000 "),
     ("9" * 5000, "unexpected '9999999999999999999'"),
     ("-" * 50 + "N", "nested deeper than 32 levels"),
 ])

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from ...errors import OpError
-from ...ir import Dim, DType, Graph, Op, TensorType, Value
+from ...ir import Dim, DType, Graph, Op, TensorType, Value, check_extent
 from ...ops import OPS
+from .lines import MAX_NAME
+from .numbers import brief
 from .weights import Initial, Seeded, Weights
 
-__all__ = ["INLINE", "MAX_LAYERS", "Builder", "LayerError"]
+__all__ = ["INLINE", "MAX_LAYERS", "MAX_WRITTEN", "Builder", "LayerError"]
 
 MAX_LAYERS = 20_000
+MAX_WRITTEN = 10_000_000  # numbers of constants that stand in the text
 INLINE = "_"  # the label of a block or layer that adds nothing to the names of its weights
 
 Array = np.ndarray[Any, Any]
@@ -48,6 +51,7 @@ class Builder:
         self.graph = Graph(name)
         self.weights = weights
         self._scopes = [_Scope("")]
+        self._written = 0
         self._owned: set[str] = set()
         self._outputs: list[Value] = []
         self._output_names: list[str] = []
@@ -61,7 +65,10 @@ class Builder:
             return scope.prefix.rstrip(".")
         number = scope.count
         scope.count += 1
-        return f"{scope.prefix}{number if label is None else label}"
+        path = f"{scope.prefix}{number if label is None else label}"
+        if len(path) > MAX_NAME:
+            raise LayerError(f"a name of more than {MAX_NAME:,} characters, the labels that lead to it counted")
+        return path
 
     @contextmanager
     def scope(self, label: str | None = None) -> Iterator[None]:
@@ -84,6 +91,7 @@ class Builder:
     def input(self, name: str, type_: TensorType) -> Value:
         if any(v.name == name for v in self.graph.inputs):
             raise LayerError(f"there are two inputs named '{name}'")
+        check_extent(type_)
         return self.graph.add_input(name, type_)
 
     def output(self, value: Value, name: str) -> None:
@@ -97,6 +105,7 @@ class Builder:
         """A constant with the full name `name`, whose contents come from the weights."""
         if not type_.is_static:
             raise LayerError(f"the weight '{name}' cannot be {type_}: its shape must be fixed")
+        check_extent(type_)
         if name in self._owned:
             raise LayerError(f"there are two weights named '{name}'; give one of their layers another label")
         self._owned.add(name)
@@ -106,16 +115,20 @@ class Builder:
         """A constant written in the text."""
         try:
             array = np.asarray(content)
+            self._written += array.size
+            if self._written > MAX_WRITTEN:
+                raise LayerError(f"the constants of the network hold more than {MAX_WRITTEN:,} numbers; large ones are "
+                                 "weights")
             if array.dtype.kind in "iu" and dtype.is_integer and array.size:
                 limits = np.iinfo(dtype.numpy)
                 if array.min() < limits.min or array.max() > limits.max:
-                    raise LayerError(f"{content} is out of the range of {dtype.value}")
+                    raise LayerError(f"{brief(content)} is out of the range of {dtype.value}")
             if array.size and (array.dtype.kind not in "iufb" or (array.dtype.kind == "f" and not dtype.is_float)
                                or (array.dtype.kind == "b") != (dtype is DType.BOOL)):
-                raise LayerError(f"{content} cannot be of type {dtype.value}")
+                raise LayerError(f"{brief(content)} cannot be of type {dtype.value}")
             return self.graph.add_constant(array.astype(dtype.numpy), name)
         except (ValueError, OverflowError):
-            raise LayerError(f"{content} is not an array of {dtype.value}") from None
+            raise LayerError(f"{brief(content)} is not an array of {dtype.value}") from None
 
     def node(self, op: Op, operands: Sequence[Value | None], path: str, outputs: int | Sequence[str] = 1
              ) -> tuple[Value, ...]:
@@ -126,6 +139,8 @@ class Builder:
         while operands and operands[-1] is None:
             operands.pop()
         results = self.graph.add_node(op, operands, name=path, outputs=outputs).outputs
+        for result in results:
+            check_extent(result.type)
         if op.op_type == "Add" and isinstance(self.weights, Seeded):
             _calm(operands)
         return results

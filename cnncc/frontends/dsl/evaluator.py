@@ -12,14 +12,16 @@ from ...ir import ACTIVATIONS, Activation, DType, TensorType, Value, symbol
 from . import syntax
 from .builder import Builder, LayerError
 from .layers import all_words, find_word
-from .numbers import FUNCTIONS, compute, describe, is_number, negate, truth
+from .numbers import FUNCTIONS, check_list, compute, describe, is_number, negate, truth
 from .source import Diagnostic, LanguageError, Source, Span, did_you_mean
 from .words import Word, apply_word, bind
 
 if TYPE_CHECKING:
     from .expander import Frame
 
-__all__ = ["UNKNOWN", "Evaluator", "Unknown"]
+__all__ = ["MAX_EVALUATED", "UNKNOWN", "Evaluator", "Unknown"]
+
+MAX_EVALUATED = 2_000_000  # expressions, those within others too
 
 UNKNOWN: Any = type("_Unknown", (), {"__repr__": lambda self: "UNKNOWN"})()
 _NAMED = {"inf": math.inf, "nan": math.nan, "none": None}
@@ -36,6 +38,7 @@ class Evaluator:
                  call_block: Callable[..., tuple[Any, ...]], pipeline: Callable[..., tuple[Any, ...]]) -> None:
         self._builder, self._source, self._blocks = builder, source, blocks
         self._call_block, self._pipeline = call_block, pipeline
+        self._evaluated = 0
 
     def _error(self, span: Span, message: str, *notes: str) -> LanguageError:
         return LanguageError([Diagnostic(self._source, span, message, notes)])
@@ -58,16 +61,17 @@ class Evaluator:
             raise self._error(tree.span, str(error)) from None
 
     def _value(self, tree: Any, frame: Frame, name: str | None) -> Any:
+        self._spend(1)
         if isinstance(tree, syntax.Name):
             return self._name(tree, frame)
         if isinstance(tree, syntax.Literal):
             return tree.value
         if isinstance(tree, syntax.Size):
             return list(tree.sizes)
-        if isinstance(tree, syntax.List):
-            return [self.value(item, frame) for item in tree.items]
-        if isinstance(tree, syntax.Tuple):
-            return tuple(self.value(item, frame) for item in tree.items)
+        if isinstance(tree, (syntax.List, syntax.Tuple)):
+            items = [self.value(item, frame) for item in tree.items]
+            self._spend(check_list(items))
+            return items if isinstance(tree, syntax.List) else tuple(items)
         if isinstance(tree, syntax.Unary):
             return self._unary(tree, frame)
         if isinstance(tree, syntax.Binary):
@@ -81,6 +85,11 @@ class Evaluator:
         if isinstance(tree, syntax.Parens):
             return self._pipeline(tree.inner, frame)[0]
         return self._call(tree, frame)
+
+    def _spend(self, count: int) -> None:
+        self._evaluated += count
+        if self._evaluated > MAX_EVALUATED:
+            raise OpError(f"the text evaluates more than {MAX_EVALUATED:,} expressions")
 
     def _name(self, tree: syntax.Name, frame: Frame) -> Any:
         if tree.text in frame.names:
@@ -110,6 +119,8 @@ class Evaluator:
         right = self.value(tree.right, frame)
         if isinstance(left, Value) or isinstance(right, Value):
             return self._builder.arithmetic(tree.operator, left, right, name)
+        if isinstance(left, (list, tuple)):
+            self._spend(check_list(left))
         return compute(tree.operator, left, right)
 
     def _constant(self, tree: syntax.Constant, content: Any, frame: Frame, name: str | None) -> Value:

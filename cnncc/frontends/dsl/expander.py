@@ -17,7 +17,7 @@ from . import syntax
 from .builder import Builder
 from .evaluator import UNKNOWN, Evaluator, Unknown
 from .numbers import describe, truth
-from .source import Diagnostic, LanguageError, Source, Span, did_you_mean
+from .source import MAX_ERRORS, Diagnostic, LanguageError, Source, Span, did_you_mean
 from .weights import Initial, Weights
 
 __all__ = ["MAX_CALLS", "MAX_STEPS", "expand"]
@@ -25,7 +25,7 @@ __all__ = ["MAX_CALLS", "MAX_STEPS", "expand"]
 MAX_CALLS = 32  # blocks within blocks
 MAX_STEPS = 200_000  # lines run in all
 MAX_REPEATS = 10_000
-_MAX_ERRORS = 100
+_MAX_REPEATED = 1000  # errors of lines that had one before
 _MAX_NOTES = 8
 
 
@@ -59,13 +59,9 @@ class _Expander:
         self.source, self.weights = source, weights
         self.errors: list[Diagnostic] = []
         self.seen: set[tuple[int, int]] = set()
-        self.steps = 0
+        self.steps = self.repeated = 0
         self.blocks: dict[str, syntax.Block] = {}
-        for line in tree:
-            if isinstance(line, syntax.Block):
-                if line.name.text in self.blocks:
-                    self._add(line.name.span, f"there are two blocks named '{line.name.text}'", ())
-                self.blocks[line.name.text] = line
+        self.tree = tree
 
     def run(self, network: syntax.Network, settings: Mapping[str, Any]) -> Graph:
         self.builder = Builder(network.name.text, self.weights)
@@ -77,7 +73,9 @@ class _Expander:
                 raise GraphError(f"the network '{network.name.text}' has no parameter '{name}'"
                                  f"{did_you_mean(name, known)}")
         try:
-            self._set_parameters(network.parameters, frame, dict(settings), network.span, network.name.text)
+            self._find_blocks()
+            with self._guard(network.span, frame):
+                self._set_parameters(network.parameters, frame, dict(settings), network.span, network.name.text)
             self._body(network.body, frame)
             self._finish(network, frame)
         except _Stop:
@@ -85,6 +83,13 @@ class _Expander:
         if self.errors:
             raise LanguageError(self.errors)
         return self.builder.graph
+
+    def _find_blocks(self) -> None:
+        for line in self.tree:
+            if isinstance(line, syntax.Block):
+                if line.name.text in self.blocks:
+                    self._add(line.name.span, f"there are two blocks named '{line.name.text}'", ())
+                self.blocks[line.name.text] = line
 
     def _finish(self, network: syntax.Network, frame: Frame) -> None:
         graph = self.builder.graph
@@ -102,12 +107,15 @@ class _Expander:
     def _add(self, span: Span, message: str, notes: tuple[str, ...]) -> None:
         key = (span.start, span.end)
         if key in self.seen:
+            self.repeated += 1
+            if self.repeated > _MAX_REPEATED:
+                raise _Stop
             return
         self.seen.add(key)
         if len(notes) > _MAX_NOTES:
             notes = (*notes[:_MAX_NOTES - 1], f"and {len(notes) - _MAX_NOTES + 1} calls more")
         self.errors.append(Diagnostic(self.source, span, message, notes))
-        if len(self.errors) >= _MAX_ERRORS:
+        if len(self.errors) >= MAX_ERRORS:
             raise _Stop
 
     @contextmanager
@@ -337,8 +345,11 @@ def _assigned(lines: Sequence[syntax.Line]) -> Iterator[str]:
             yield line.name.text
         elif isinstance(line, syntax.Weight):
             yield "".join(p for p in line.label.parts if isinstance(p, str))
-        if isinstance(line, syntax.If) and line.following is not None:
-            yield from _assigned([line.following])
-        if isinstance(line, (syntax.Repeat, syntax.Each, syntax.If, syntax.Statement)):
+        elif isinstance(line, syntax.If):
+            branch: syntax.If | None = line
+            while branch is not None:
+                yield from _assigned(branch.body)
+                branch = branch.following
+        if isinstance(line, (syntax.Repeat, syntax.Each, syntax.Statement)):
             yield from _assigned(line.body)
 

@@ -93,7 +93,7 @@ def _convolution(builder: Builder, path: str, inputs: list[Value | None], bound:
     fan_in = before // group * math.prod(kernel)
     operands: list[Value | None] = [x, _weight(builder, path, "weight", x, (*ends, *kernel), Initial("he"))]
     if own["bias"]:
-        limit = 1 / math.sqrt(fan_in)
+        limit = 1 / math.sqrt(max(fan_in, 1))
         operands.append(_weight(builder, path, "bias", x, (channels,), Initial("uniform", -limit, limit)))
     if attributes.get("pads") and not any(attributes["pads"]):
         del attributes["pads"]
@@ -108,7 +108,7 @@ def _linear(builder: Builder, path: str, inputs: list[Value | None], bound: Boun
     if x.type.rank == 4 and k == 1:
         raise LayerError(f"linear: the input {x.type} is a picture; put 'flatten' before")
     weight = _weight(builder, path, "weight", x, (features, k), Initial("xavier"))
-    limit = 1 / math.sqrt(k)
+    limit = 1 / math.sqrt(max(k, 1))
     bias = [_weight(builder, path, "bias", x, (features,), Initial("uniform", -limit, limit))] \
         if bound.own["bias"] else []
     if x.type.rank == 2:

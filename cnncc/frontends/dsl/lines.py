@@ -9,16 +9,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .source import Diagnostic, Source, Span
+from .source import MAX_ERRORS, Diagnostic, Source, Span
 
-__all__ = ["LogicalLine", "MAX_BRACKETS", "MAX_LINE", "MAX_NESTING", "MAX_TEXT", "cut"]
+__all__ = ["LogicalLine", "MAX_BRACKETS", "MAX_LINE", "MAX_LINES", "MAX_NAME", "MAX_NESTING", "MAX_TEXT",
+           "cut"]
 
-MAX_TEXT = 16 * 2**20  # characters of a text
-MAX_LINE = 20_000  # characters of a logical line
+MAX_TEXT = 4 * 2**20  # characters of a text
+MAX_LINES = 100_000  # logical lines
+MAX_NAME = 1000  # characters of a name, and of the chain of labels that leads to a weight
+MAX_LINE = 20_000  # characters of a line, with those that continue it
 MAX_NESTING = 32  # levels of indentation
 MAX_BRACKETS = 32  # brackets open at once
 
-_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"|#[^\n]*|[()\[\]{}]|[^"#()\[\]{}]+|.', re.DOTALL)
+_PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|[()\[\]{}]|[^"#()\[\]{}]+|.', re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -46,7 +49,11 @@ def cut(source: Source, errors: list[Diagnostic]) -> tuple[list[LogicalLine], li
                                                      f"{MAX_TEXT:,}"))
         return [], []
     brackets = 0
-    for start, text, comment in _physical(source.text):
+    for start, raw in _physical(source.text):
+        if len(raw) > MAX_LINE:
+            errors.append(Diagnostic(source, Span(start, start + 1), f"a line of more than {MAX_LINE:,} characters"))
+            return [], []
+        text, comment = _without_comment(start, raw)
         blanks = len(text) - len(text.lstrip())
         code = text.strip()
         if not code:
@@ -65,10 +72,15 @@ def cut(source: Source, errors: list[Diagnostic]) -> tuple[list[LogicalLine], li
             if "\t" in text[:blanks]:
                 errors.append(Diagnostic(source, Span(start, at), "a tab in the indentation; indent with blanks"))
             lines.append(last)
+            if len(lines) > MAX_LINES:
+                errors.append(Diagnostic(source, Span(at, at + 1), f"the text has more than {MAX_LINES:,} lines"))
+                return [], []
         above = []
         if comment is not None:
             last.comments.append(comment)
         brackets = _count(source, at, code, brackets, errors)
+        if len(errors) >= MAX_ERRORS:
+            return [], []
         if last.end - last.start > MAX_LINE:
             errors.append(Diagnostic(source, Span(last.start, last.start + 1),
                                      f"a statement of more than {MAX_LINE:,} characters"))
@@ -77,19 +89,22 @@ def cut(source: Source, errors: list[Diagnostic]) -> tuple[list[LogicalLine], li
     return lines, above
 
 
-def _physical(text: str) -> Iterator[tuple[int, str, tuple[int, str] | None]]:
-    """(offset, what is not comment, the comment) of every physical line."""
+def _physical(text: str) -> Iterator[tuple[int, str]]:
+    """Every physical line and where it begins."""
     start = 0
-    for raw in text.split("\n"):
-        code, comment = raw, None
-        if "#" in raw:
-            for piece in _PIECE.finditer(raw):
-                if piece.group().startswith("#"):
-                    code = raw[:piece.start()]
-                    comment = (start + piece.start(), piece.group().rstrip())
-                    break
-        yield start, code.rstrip(), comment
-        start += len(raw) + 1
+    while (end := text.find("\n", start)) >= 0:
+        yield start, text[start:end]
+        start = end + 1
+    yield start, text[start:]
+
+
+def _without_comment(start: int, raw: str) -> tuple[str, tuple[int, str] | None]:
+    """What of a line is not comment, and the comment with its place."""
+    if "#" in raw:
+        for piece in _PIECE.finditer(raw):
+            if piece.group().startswith("#"):
+                return raw[:piece.start()].rstrip(), (start + piece.start(), piece.group().rstrip())
+    return raw.rstrip(), None
 
 
 def _count(source: Source, at: int, code: str, brackets: int, errors: list[Diagnostic]) -> int:
@@ -119,6 +134,8 @@ def _set_depths(source: Source, lines: list[LogicalLine], errors: list[Diagnosti
             errors.append(Diagnostic(source, Span(line.start, line.start + 1),
                                      "the indentation is that of no line above"))
             columns.append(line.indent)
+        if len(errors) >= MAX_ERRORS:
+            return
         if len(columns) == MAX_NESTING + 2:
             errors.append(Diagnostic(source, Span(line.start, line.start + 1),
                                      f"lines are nested deeper than {MAX_NESTING} levels"))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import operator
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import OpError
-from ...ir import Dim, Value
+from ...ir import MAX_RANK, Dim, Value
 
-__all__ = ["FUNCTIONS", "MAX_INTEGER", "check_integer", "compute", "is_number", "negate", "truth"]
+__all__ = ["FUNCTIONS", "MAX_INTEGER", "MAX_ITEMS", "brief", "check_integer", "check_list", "compute", "is_number",
+           "negate", "truth"]
 
 MAX_INTEGER = 2**53
+MAX_ITEMS = 100_000  # of a list, its lists' included
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlist = _BRIEF.maxtuple = 12
+_BRIEF.maxstring = _BRIEF.maxlong = _BRIEF.maxother = 80
+_BRIEF.maxlevel = 4
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod,
@@ -71,12 +79,37 @@ def describe(value: object) -> str:
     if isinstance(value, Value):
         return f"the tensor {value.type}"
     if isinstance(value, (list, tuple)):
-        return f"the list {list(value)}"
+        return f"the list {brief(list(value))}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"the word '{value}'"
+        return f"the word {brief(value)}"
     return f"the {'size' if isinstance(value, Dim) else 'number'} {value}"
+
+
+def brief(value: Any) -> str:
+    """`repr` of a value that may be of any size."""
+    return _BRIEF.repr(value)
+
+
+def check_list(items: Sequence[Any]) -> int:
+    """How many numbers a list holds. Raises OpError where they are more than any network's: a list may hold another one
+    many times."""
+    numbers, depth = _extent(items)
+    if numbers > MAX_ITEMS or depth > MAX_RANK:
+        raise OpError(f"a list of more than {MAX_ITEMS:,} numbers, or of lists within lists more than {MAX_RANK} deep")
+    return numbers
+
+
+def _extent(items: Sequence[Any]) -> tuple[int, int]:
+    """How many numbers a list holds and how deep its lists go, both counted to a little beyond their limits."""
+    numbers, depth = 0, 1
+    for item in items:
+        inside, levels = _extent(item) if isinstance(item, (list, tuple)) else (1, 0)
+        numbers, depth = numbers + inside + 1, max(depth, levels + 1)
+        if numbers > MAX_ITEMS:
+            break
+    return numbers, depth
 
 
 def _tensor(name: str, value: Any) -> Value:

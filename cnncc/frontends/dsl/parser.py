@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
+from lark import Lark, Token, Transformer, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 from lark.tree import Meta
 
 from . import syntax
-from .lines import LogicalLine, cut
-from .source import Diagnostic, LanguageError, Source, Span
+from .lines import MAX_NAME, LogicalLine, cut
+from .source import MAX_ERRORS, Diagnostic, LanguageError, Source, Span
 
-__all__ = ["parse", "parse_line"]
+__all__ = ["MAX_DEPTH", "parse", "parse_line"]
+
+MAX_DEPTH = 150  # expressions within expressions
 
 # What a message calls the grammar's tokens.
 _CALLED = {
@@ -42,7 +44,11 @@ def parse(source: Source) -> list[syntax.Line]:
     lines, _ = cut(source, errors)
     if errors:
         raise LanguageError(errors)
-    parsed = [ParsedLine(line, parse_line(source, line, errors)) for line in lines]
+    parsed = []
+    for line in lines:
+        parsed.append(ParsedLine(line, parse_line(source, line, errors)))
+        if len(errors) >= MAX_ERRORS:
+            raise LanguageError(errors)
     top = _nest(source, parsed, errors)
     for found in top:
         if not isinstance(found, (syntax.Network, syntax.Block)):
@@ -58,11 +64,9 @@ def parse_line(source: Source, line: LogicalLine, errors: list[Diagnostic]) -> s
     """The tree of one logical line, without the lines that belong to its body."""
     text = source.text[line.start:line.end]
     try:
-        return _ToSyntax(source, line.start).transform(_grammar().parse(text, start="line"))
+        return _ToSyntax(source, line.start).transform(_tree(source, line, text, "line"))
     except UnexpectedInput as error:
         errors.append(_unexpected(source, line, error))
-    except RecursionError:
-        errors.append(Diagnostic(source, Span(line.start, line.end), "an expression is nested too deeply"))
     except LanguageError as error:  # in the expression of a label
         errors += error.diagnostics
     except Exception as error:
@@ -72,6 +76,19 @@ def parse_line(source: Source, line: LogicalLine, errors: list[Diagnostic]) -> s
             raise
         errors += cause.diagnostics
     return None
+
+
+def _tree(source: Source, line: LogicalLine, text: str, start: str) -> Tree[Any]:
+    """Lark's tree. Raises LanguageError where it is too deep for what walks along it by recursion."""
+    tree = _grammar().parse(text, start=start)
+    depth, level = 0, [tree]
+    while level and len(text) > MAX_DEPTH:
+        depth, level = depth + 1, [child for tree in level for child in tree.children if isinstance(child, Tree)]
+        if depth > MAX_DEPTH:
+            raise LanguageError([Diagnostic(
+                source, Span(line.start, line.end),
+                f"an expression is nested too deeply: it may have {MAX_DEPTH} levels, as a sum of as many terms has")])
+    return tree
 
 
 @functools.cache
@@ -123,6 +140,7 @@ def _nest(source: Source, parsed: list[ParsedLine], errors: list[Diagnostic]) ->
     top: list[syntax.Line] = []
     bodies: list[list[syntax.Line] | None] = [top]  # by depth; None: the line above may have no body
     owner: ParsedLine | None = None
+    tails: dict[int, syntax.If] = {}
     for at, one in enumerate(parsed):
         depth = one.line.depth
         if depth >= len(bodies):
@@ -137,7 +155,7 @@ def _nest(source: Source, parsed: list[ParsedLine], errors: list[Diagnostic]) ->
             body = bodies[depth] = []
         tree = one.tree
         if isinstance(tree, syntax.If) and tree.keyword != "if":
-            _chain(source, body, tree, errors)
+            _chain(source, body, tree, tails, errors)
         elif tree is not None:
             body.append(tree)
         opens = _opens(tree)
@@ -157,15 +175,16 @@ def _opens(tree: syntax.Line | None) -> bool:
     return isinstance(tree, _OPENS) and not tree.body
 
 
-def _chain(source: Source, body: list[syntax.Line], tree: syntax.If, errors: list[Diagnostic]) -> None:
-    last = body[-1] if body else None
-    while isinstance(last, syntax.If) and last.following is not None:
-        last = last.following
+def _chain(source: Source, body: list[syntax.Line], tree: syntax.If, tails: dict[int, syntax.If],
+           errors: list[Diagnostic]) -> None:
+    """Adds a branch to the last one of the 'if' above it; `tails` holds that by the identity of the 'if'."""
+    first = body[-1] if body else None
+    last = tails.get(id(first), first)
     if not isinstance(last, syntax.If) or last.keyword == "else":
         errors.append(Diagnostic(source, tree.span, f"an '{tree.keyword}' without an 'if' above it"))
         body.append(tree)
     else:
-        last.following = tree
+        last.following = tails[id(first)] = tree
 
 
 @v_args(meta=True)
@@ -180,13 +199,18 @@ class _ToSyntax(Transformer):
         return Span(self.base + (meta.start_pos or 0), self.base + (meta.end_pos or 0))
 
     def _name(self, token: Token) -> syntax.Name:
+        if len(token) > MAX_NAME:
+            raise LanguageError([Diagnostic(self.source, self._span(token),
+                                            f"a name of more than {MAX_NAME:,} characters")])
         if token.type == "STRING":
             return syntax.Name(self._span(token), self._unquote(token), True)
         return syntax.Name(self._span(token), str(token))
 
     def _unquote(self, token: Token) -> str:
         try:
-            return str(json.loads(token))
+            text = str(json.loads(token))
+            text.encode()  # half of a surrogate pair is no character
+            return text
         except ValueError as error:
             raise LanguageError([Diagnostic(self.source, self._span(token),
                                             f"a quoted name is written as JSON writes strings: {error}")]) from None
@@ -267,7 +291,7 @@ class _ToSyntax(Transformer):
             start = self.base + token.start_pos + piece.start(1)
             inner = LogicalLine(start, start + len(piece.group(1)), 0)
             try:
-                tree = _grammar().parse(piece.group(1), start="test")
+                tree = _tree(self.source, inner, piece.group(1), "test")
             except UnexpectedInput as error:
                 raise LanguageError([_unexpected(self.source, inner, error)]) from None
             pieces.append(_ToSyntax(self.source, start).transform(tree))

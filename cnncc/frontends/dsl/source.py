@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import array
 import bisect
 import difflib
+import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...errors import ModelError
 
-__all__ = ["Diagnostic", "LanguageError", "Source", "Span", "did_you_mean"]
+__all__ = ["MAX_ERRORS", "Diagnostic", "LanguageError", "Source", "Span", "did_you_mean"]
 
+MAX_ERRORS = 100  # told of one text
 _SHOWN = 120  # columns of a source line in a message
+_LIKELY = 64  # characters of a word that others are compared with
+_COMPARED = 5000  # words that one is compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +33,13 @@ class Source:
 
     def __init__(self, text: str, name: str = "<text>") -> None:
         self.text, self.name = text, name
-        self._starts = [0]
-        self._starts += [i + 1 for i, c in enumerate(text) if c == "\n"]
+
+    @functools.cached_property
+    def _starts(self) -> array.array[int]:
+        """Where each line begins."""
+        starts = array.array("q", [0])
+        starts.extend(found.end() for found in re.finditer("\n", self.text))
+        return starts
 
     def place(self, offset: int) -> tuple[int, int]:
         """The line and column of a character, both from 1."""
@@ -71,15 +82,18 @@ class Diagnostic:
 
 
 class LanguageError(ModelError):
-    """A network's text is wrong; `diagnostics` holds every error that was found, in the order of the text."""
+    """A network's text is wrong; `diagnostics` holds what was found, in the text's order, MAX_ERRORS errors at most."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics = sorted(diagnostics, key=lambda d: d.span.start)
+        self.diagnostics = sorted(diagnostics, key=lambda d: d.span.start)[:MAX_ERRORS]
         super().__init__("\n".join(map(str, self.diagnostics)))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'stride'?` where a known word is near, else nothing."""
-    by_lower = {k.lower(): k for k in sorted(set(known), key=lambda k: (k[:1].isupper() == word[:1].isupper(), k))}
+    known = {k for k in known if len(k) <= _LIKELY}
+    if len(word) > _LIKELY or len(known) > _COMPARED:
+        return ""
+    by_lower = {k.lower(): k for k in sorted(known, key=lambda k: (k[:1].isupper() == word[:1].isupper(), k))}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean '{by_lower[near[0]]}'?" if near else ""

@@ -14,9 +14,10 @@ import numpy as np
 from ...errors import ModelError
 from ...ir import TensorType
 
-__all__ = ["MAX_ELEMENTS", "Absent", "Given", "Initial", "Seeded", "Weights", "load_weights"]
+__all__ = ["MAX_DRAWN", "MAX_ELEMENTS", "Absent", "Given", "Initial", "Seeded", "Weights", "load_weights"]
 
 MAX_ELEMENTS = 2**33  # of one weight
+MAX_DRAWN = 2**32  # bytes of all weights that are drawn
 _IGNORED = ".num_batches_tracked"  # a counter in PyTorch's state dicts, of use in training only
 
 Array = np.ndarray[Any, Any]
@@ -55,9 +56,13 @@ class Seeded:
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
+        self._drawn = 0
 
     def array(self, name: str, type_: TensorType, initial: Initial) -> Array:
         _check_size(name, type_)
+        self._drawn += type_.nbytes
+        if self._drawn > MAX_DRAWN:
+            raise ModelError(f"the weights up to '{name}' have more than {MAX_DRAWN:,} bytes: give them in a file")
         shape, dtype = type_.static_shape, type_.dtype.numpy
         if initial.kind == "fill":
             return np.full(shape, initial.a, dtype)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import OpError
-from ...ir import ACTIVATIONS, Activation, DType, Value
+from ...ir import ACTIVATIONS, Activation, Dim, DType, Value
 from ...ir.attributes import make_op
 from ...ops import OPS
 from .builder import Builder, LayerError
+from .numbers import describe
 from .source import did_you_mean
 
 __all__ = ["REQUIRED", "Bound", "Word", "apply_word", "bind", "generic_word"]
@@ -34,6 +35,7 @@ _PER_AXIS = ("strides", "dilations", "kernel_shape", "output_padding")
 # Operands in which ONNX keeps sizes and axes: integers written for them are i64; in others they have X's type.
 _INDICES = {"axes", "shape", "starts", "ends", "steps", "split", "repeats", "pads", "indices", "axis", "k", "depth",
             "sizes"}
+_MAX_NUMBERS = 1000  # of an attribute
 _F32 = {"scales", "roi", "ratio"}
 
 
@@ -207,6 +209,8 @@ def _attribute(layer: str, name: str, value: Any, hint: Any, rank: int) -> Any:
     """The value as the field has it: a size for all axes, pads for both ends, words as what they name."""
     if isinstance(value, str):
         return _text(layer, name, value, hint)
+    if isinstance(value, (list, tuple)) and len(value) > _MAX_NUMBERS:
+        raise LayerError(f"{layer}: '{name}' has {len(value):,} numbers; at most {_MAX_NUMBERS:,} may be", name)
     if name in _PER_AXIS and isinstance(value, int) and not isinstance(value, bool):
         return (value,) * rank
     if name == "pads" and isinstance(value, int) and not isinstance(value, bool):
@@ -217,6 +221,8 @@ def _attribute(layer: str, name: str, value: Any, hint: Any, rank: int) -> Any:
         wanted = 2 * rank if name == "pads" else rank
         if value and len(value) != wanted:
             raise LayerError(f"{layer}: '{name}' has {len(value)} numbers, but the input has {rank} spatial axes", name)
+    if name in (*_PER_AXIS, "pads") and isinstance(value, (bool, float, Dim)):
+        raise LayerError(f"{layer}: '{name}' is made of whole numbers, not of {describe(value)}", name)
     if isinstance(value, Value):
         raise LayerError(f"{layer}: '{name}' is an attribute: a number was expected, not the tensor {value.type}", name)
     return value

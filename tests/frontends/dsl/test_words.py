@@ -119,9 +119,31 @@ def test_linear_on_more_axes_is_the_same_product() -> None:
     (HEAD + "  y = " + "1+" * 4000 + "1\n", "too deeply"),
     (HEAD + "  y = 999999999999999999999\n", "more than 20 digits"),
     (HEAD + "  y = 9007199254740992 * 2\n", "2^53"),
-    (HEAD + "  conv 9007199254740992 3x3\n", "elements"),
+    (HEAD + "  conv 9007199254740992 3x3\n", "more than 2^47 bytes"),
     ("".join("  " * d + "if true:\n" for d in range(40)) + "  " * 40 + "relu\n", "nested deeper than 32"),
-], ids=["layers", "lines", "brackets", "characters", "not", "sums", "digits", "product", "weight", "nesting"])
+    (HEAD + "  # " + "x" * 1_000_000 + "\n", "a line of more than 20,000 characters"),
+    (HEAD + "\n" * 5_000_000, "the limit is 4,194,304"),
+    (HEAD + "  y\n" * 100_000, "more than 100,000 lines"),
+    (HEAD + "  = \n" * 5000, "'='"),
+    (HEAD + "  if true: relu\n" + "  elif\n" * 200, "elif"),
+    (HEAD + "  a = [1, 2]\n" + "  repeat 60: a = [a, a]\n", "a list of more than 100,000 numbers"),
+    (HEAD + "  repeat 10000: y = [" + "1, " * 500 + "1]\n", "more than 2,000,000 expressions"),
+    (HEAD + "  a = [" + "1, " * 6000 + "1]\n  repeat 2000: const i64[6001] a\n", "more than 10,000,000 numbers"),
+    (HEAD + "  Transpose perm [" + "0, " * 1000 + "0]\n", "at most 1,000"),
+    (HEAD + "".join("  " * d + "x" * 50 + ":\n" for d in range(1, 25)) + "  " * 25 + "relu\n", "1,000 characters"),
+    (HEAD + "  y" + "y" * 1000 + " = x\n", "1,000 characters"),
+    (HEAD + "  n = size(x, 0)\n  repeat 60: n = n * n\n", "more than 1000 sizes"),
+    (HEAD + "  n = size(x, 0)\n  repeat 60: n = n//(n + 1) + n%7\n", "more than 1000 sizes"),
+    (HEAD + "  repeat 80: x = concat(x, x) axis 0\n", "numbers beyond 2^63"),
+    ("network a:\n  input x: f32[" + "1, " * 8 + "1]\n  relu\n", "a tensor of 9 axes: there may be 8"),
+    ("network a(p = " + "1 + " * 200 + "1):\n  input x: f32[1]\n  relu\n", "too deeply"),
+    ("block b:\n  relu\n" * 200 + HEAD + "  b\n", "two blocks named 'b'"),
+    ("".join(f"block b{i}:\n  b{i + 1} -> b{i + 1}\n" for i in range(33)) + HEAD + "  b0\n", "32 deep"),
+    (HEAD + '  "\\ud800": relu\n', "surrogates not allowed"),
+    (HEAD + "  conv 4 1.5\n", "made of whole numbers"),
+], ids=["layers", "lines", "brackets", "characters", "not", "sums", "digits", "product", "weight", "nesting", "comment",
+        "text", "statements", "errors", "branches", "lists", "expressions", "constants", "attribute", "labels", "name",
+        "powers", "quotients", "coefficients", "axes", "parameter", "blocks", "calls", "surrogate", "fraction"])
 def test_sizes_are_bounded(text: str, message: str) -> None:
     with pytest.raises(LanguageError) as info:
         build_network(text, seed=None)
