@@ -49,6 +49,7 @@ def main() -> None:
     print(f"\nBatch 1, float32, {rows[0]['threads']} threads, medians. nodes: of the ONNX graph; steps: what runs "
           "after folding and fusing;\nbound: no arena can be smaller; error: the largest difference from ONNX Runtime "
           "over the largest output.")
+    agreed &= show_cuda()
     if not agreed or not all(row["agrees"] for row in rows):
         sys.exit(f"error: a network differs from ONNX Runtime by more than {TOLERANCE:g} or in its top-1 class")
 
@@ -71,6 +72,28 @@ def show_digits(threads: int | None) -> bool:
     difference = compare_arrays("scores", scores, expected)
     print(f"\nlargest difference over largest score: {difference.error:.1e}\n")
     return difference.error <= TOLERANCE and difference.top1 == 1
+
+
+def show_cuda() -> bool:
+    """The state of the CUDA target on this machine, as it is; whether LeNet-5 agrees there, where it can run."""
+    from cnncc.runtime.cuda.driver import missing
+
+    plan, reason = cnncc.compile(digits.MODEL, target="cuda"), missing()
+    kernels = sum(step.kernel not in ("alias", "known") for step in plan.steps)
+    print(f"\nCUDA: LeNet-5 compiles into {kernels} steps with CUDA kernels, {len(plan.fallbacks)} on the CPU. ", end="")
+    if reason is not None:
+        print(f"They cannot run here: {reason}.\nThe target is tested in a simulator (make test); its speed on a "
+              "GPU has not been measured.")
+        return True
+    from cnncc.runtime.cuda.device import device
+
+    x = digits.enlarge(digits.load()[0])
+    plans = plan, cnncc.compile(digits.MODEL)
+    [found], [expected] = (cnncc.InferenceSession(p).run(None, {"image": x}) for p in plans)
+    difference = compare_arrays("scores", found, expected)
+    print(f"They run on {device().name}: largest difference from the CPU {difference.error:.1e}.\nmake bench-cuda "
+          "measures their speed.")
+    return difference.error <= TOLERANCE
 
 
 def measure(name: str, threads: int | None) -> dict[str, Any]:
