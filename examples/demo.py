@@ -80,7 +80,7 @@ def show_cuda() -> bool:
 
     plan, reason = cnncc.compile(digits.MODEL, target="cuda"), missing()
     kernels = sum(step.kernel not in ("alias", "known") for step in plan.steps)
-    print(f"\nCUDA: LeNet-5 compiles into {kernels} steps with CUDA kernels, {len(plan.fallbacks)} on the CPU. ", end="")
+    print(f"\nCUDA: LeNet-5 compiles into {kernels} steps with kernels, {len(plan.fallbacks)} on the CPU. ", end="")
     if reason is not None:
         print(f"They cannot run here: {reason}.\nThe target is tested in a simulator (make test); its speed on a "
               "GPU has not been measured.")
