@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ...errors import PlanInvalid
+from ..cpu.elements import SIZES
 from ..cpu.kernel import Params, ceil_div, make_params
 
 __all__ = ["Kernel", "Launch", "Params", "Stage", "Work", "ceil_div", "make_params", "simple"]
@@ -17,6 +19,7 @@ __all__ = ["Kernel", "Launch", "Params", "Stage", "Work", "ceil_div", "make_para
 MAX_THREADS = 1024           # of a block
 MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_INTEGER = 2**31 - 1
+MAX_ELEMENTS = 2**31 - 2**20  # of an operand: kernels number them, and surplus threads behind them, in 32 bits
 MAX_STATIC_SHARED = 48 << 10  # bytes of dynamic shared memory beyond which a kernel must be told to have them
 SCRATCH = "scratch"          # the operand word of the workspace that all steps share
 
@@ -85,11 +88,14 @@ class Stage:
         if len(self.dims) != len(self.kernel.dims) or len(self.floats) != len(self.kernel.floats):
             raise ValueError(f"{name}: {len(self.dims)} integers and {len(self.floats)} floats for "
                              f"{len(self.kernel.dims)} and {len(self.kernel.floats)} words")
-        if any(not -MAX_INTEGER <= d <= MAX_INTEGER for d in self.dims):
-            raise ValueError(f"{name}: an integer beyond 32 bits: {self.dims}")
-        if not all(0 < n <= most for n, most in zip(self.grid, MAX_GRID, strict=True)) \
-                or not 0 < math.prod(self.block) <= MAX_THREADS:
-            raise ValueError(f"{name}: no GPU launches {self.grid} blocks of {self.block} threads")
+        odd = next((d for d in self.dims if not -MAX_INTEGER <= d <= MAX_INTEGER), None)
+        if odd is not None:
+            raise PlanInvalid(f"the CUDA kernel {name} takes no number beyond 32 bits such as {odd}: use smaller sizes")
+        if not all(0 < n <= most for n, most in zip(self.grid, MAX_GRID, strict=True)):
+            raise PlanInvalid(f"the CUDA kernel {name} needs {self.grid} blocks, more than a GPU launches: use smaller "
+                              "sizes")
+        if not 0 < math.prod(self.block) <= MAX_THREADS:
+            raise ValueError(f"{name}: no GPU launches blocks of {self.block} threads")
 
     @property
     def key(self) -> tuple[str, Params]:
@@ -109,6 +115,17 @@ class Launch:
     reads: Extent = field(default_factory=dict)
     writes: Extent = field(default_factory=dict)
     scratch: int = 0
+
+    def __post_init__(self) -> None:
+        extents = [*self.reads.items(), *self.writes.items(), (SCRATCH, (0, self.scratch))]
+        ends = {word: max(end for other, (_, end) in extents if other == word) for word, _ in extents}
+        for stage in self.stages:
+            types = stage.kernel.elements(**dict(stage.params))
+            for word, operand in zip(stage.words, stage.kernel.operands, strict=True):
+                count = ends.get(word, 0) // SIZES[types.get(operand, "f32")]
+                if count > MAX_ELEMENTS:
+                    raise PlanInvalid(f"the CUDA kernel {stage.kernel.name} takes no operand of {count} elements: use "
+                                      "smaller sizes")
 
 
 def simple(kernel: Kernel, params: Params, dims: tuple[int, ...], grid: tuple[int, int, int],

@@ -16,10 +16,11 @@ BLOCK = 256
 
 def launch(shape: tuple[int, ...], size: int, alpha: float, beta: float, bias: float) -> Launch:
     """The step for an f32 tensor [N, C, *spatial]."""
-    count, pixels = math.prod(shape), math.prod(shape[2:])
-    return simple(KERNEL, make_params(), (count, shape[1], pixels, (size - 1) // 2, size // 2),
-                  (ceil_div(count, BLOCK), 1, 1), (BLOCK, 1, 1), floats=(alpha / size, beta, bias),
-                  work=Work(2 * size * count, 8 * count), reads={"x": (0, 4 * count)}, writes={"y": (0, 4 * count)})
+    count, pixels, channels = math.prod(shape), math.prod(shape[2:]), shape[1]
+    dims = (count, channels, pixels, min((size - 1) // 2, channels), min(size // 2, channels))
+    return simple(KERNEL, make_params(), dims, (ceil_div(count, BLOCK), 1, 1), (BLOCK, 1, 1),
+                  floats=(alpha / size, beta, bias), work=Work(2 * min(size, channels) * count, 8 * count),
+                  reads={"x": (0, 4 * count)}, writes={"y": (0, 4 * count)})
 
 
 def build():

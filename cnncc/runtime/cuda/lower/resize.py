@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ....errors import PlanInvalid
 from ....ir import DType, Operand, TensorType
 from ....ops.interpolation import Samples, sample_axis
 from ...cpu.lower.layouts import lift
@@ -17,6 +18,10 @@ from ..lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from .ruled import Inputs, first
 
 __all__ = ["LOWERINGS"]
+
+# Of an axis, for which there are tables.
+MOST_OUTPUTS = 1 << 20
+MOST_SHRUNK = 1024  # with antialias
 
 
 class _Resize(Lowering):
@@ -36,13 +41,18 @@ class _Resize(Lowering):
 
     def launch(self, op: Any, choice: Choice, inputs: Inputs, outputs: Sequence[Tensor], lanes: int) -> Launch:
         shape, target = first(inputs).shape, outputs[0].shape
+        if 0 in target:
+            return Launch(resize.KERNEL.name, ())
         taps = [s.indices.shape[1] for s in _samples(op, inputs, target)]
         return resize.launch(math.prod(target[:2]), lift(shape[2:], 1), lift(target[2:], 1), taps)
 
     def extra(self, op: Any, choice: Choice, inputs: Inputs, lanes: int) -> dict[str, Any]:
         shape = first(inputs).shape
         operands = [None if t is None else Operand(t.type, t.value) for t in inputs]
-        samples = _samples(op, inputs, op.infer(*operands)[0].static_shape)
+        target = op.infer(*operands)[0].static_shape
+        if 0 in target:
+            return {}
+        samples = _samples(op, inputs, target)
         size = lift(shape[2:], 1)
         places = [s.indices * math.prod(size[i + 1:]) for i, s in enumerate(samples)]
         return {"places": np.concatenate([p.ravel() for p in places]).astype(np.int32),
@@ -52,9 +62,13 @@ class _Resize(Lowering):
 def _samples(op: Any, inputs: Inputs, target: tuple[int, ...]) -> list[Samples]:
     """Those of the three spatial axes; an axis that stays as it is, or is not there, reads what it writes."""
     shape = first(inputs).shape
+    if max(target) > MOST_OUTPUTS:
+        raise PlanInvalid(f"Resize has no CUDA kernel for an axis of {max(target)} elements: use smaller sizes")
     roi, scales, sizes = (None if t is None else t.value for t in (*inputs[1:], None, None, None)[:3])
-    changes = {} if 0 in target else op.resized(shape, target, roi, scales, sizes)
-    found = []
+    changes, found = op.resized(shape, target, roi, scales, sizes), []
+    if op.sampling.antialias and any(change.scale * MOST_SHRUNK < 1 for change in changes.values()):
+        raise PlanInvalid(f"Resize has no CUDA kernel that shrinks an axis more than {MOST_SHRUNK} times with "
+                          "antialias: resize in several steps")
     for axis, size in enumerate(lift(target[2:], 1), len(shape) - 3):
         if axis in changes:
             found.append(sample_axis(changes[axis], op.sampling))
