@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cuda bench-cuda property fuzz check sass conformance bench zoo models golden clean
+.PHONY: help demo test test-cuda bench-cuda property fuzz soak check sass conformance bench zoo models golden clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,8 +22,8 @@ property: $(VENV)/test.stamp  ## 20,000 random configurations of kernels against
 fuzz: $(VENV)/test.stamp  ## try mutants of models, plans and networks for MINUTES=10; ARGS="onnx --seed 1", ...
 	$(PY) -m tests.fuzz --minutes $(or $(MINUTES),10) $(ARGS)
 
-sass: $(VENV)/sass.stamp  ## compile every CUDA kernel to machine code: registers, spills, inner loops; ARGS="gemm"
-	$(PY) benchmarks/cuda_code.py $(ARGS)
+soak: $(VENV)/test.stamp  ## many threads on one session, on every threading layer; 200,000 runs of ever new sizes
+	$(PY) -m tests.running
 
 check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .

@@ -1,5 +1,4 @@
 """Sessions under load and under fire: many threads, forks, interrupts, no memory, what earlier runs left in memory.
 
-    python -m tests.running soak          # `make soak` runs both long forms
-    python -m tests.running threads
+    python -m tests.running       # `make soak`: the long forms
 """

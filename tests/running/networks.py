@@ -99,7 +99,7 @@ def _body_feeds(k: int) -> Feeds:
 NETWORKS = {
     "lenet": Network(_lenet, lambda k: {"image": _random(k, 1, 1, 32, 32)}),
     "dynamic": Network(_graph(DYNAMIC, w=(20, 3, 3, 3), v=(5, 20, 1, 1)),
-                       lambda k: {"x": _random(k, 1 + k % 3, 3, 4 + k % 7, 5 + k % 11)}),
+                       lambda k: {"x": _random(k, 1 + k % 3, 3, 4 + k % 7, 5 + k % 53)}),
     "regions": Network(_graph(REGIONS, w=(20, 3, 3, 3)), lambda k: {"x": _random(k, 1, 3, 4 + k % 9, 8)}),
     "bodies": Network(_graph(BODIES), _body_feeds),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 import time
@@ -209,7 +210,7 @@ class Runner:
             return step.op.reference(*arrays) if step.kernel != BODY else self._run_bodies(step, arrays)
         except CnnccError as error:
             raise type(error)(f"{where}: {error}") from None
-        except MemoryError:
+        except (MemoryError, SystemError, ctypes.ArgumentError):  # what NumPy and ctypes make of the first in places
             raise
         except Exception as error:
             raise InputError(f"{where} cannot compute what it is given ({error or type(error).__name__}): look at the "
