@@ -25,6 +25,9 @@ fuzz: $(VENV)/test.stamp  ## try mutants of models, plans and networks for MINUT
 soak: $(VENV)/test.stamp  ## many threads on one session, on every threading layer; 200,000 runs of ever new sizes
 	$(PY) -m tests.running
 
+sass: $(VENV)/sass.stamp  ## compile every CUDA kernel to machine code: registers, spills, inner loops; ARGS="gemm"
+	$(PY) benchmarks/cuda_code.py $(ARGS)
+
 check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .
 	$(PY) -m mypy cnncc

@@ -1,5 +1,5 @@
-"""`python -m tests.running`, the long forms: 8 threads x 10,000 runs on every threading layer, every allocation that may
-fail, and 200,000 runs of ever new sizes.
+"""`python -m tests.running`, the long forms: 8 threads x 10,000 runs on every threading layer, every allocation that
+may fail, and 200,000 runs of ever new sizes.
 """
 
 from __future__ import annotations

@@ -9,12 +9,11 @@ crash is what this looks for.
 
 from __future__ import annotations
 
+import _testcapi  # type: ignore[import-not-found]  # CPython's own tests
 import ctypes
 import functools
 import sys
 from collections.abc import Callable
-
-import _testcapi  # type: ignore[import-not-found]  # CPython's own tests
 
 from cnncc import InferenceSession
 from cnncc.runtime.cpu.executor import threading_layer

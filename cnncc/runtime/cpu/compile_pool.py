@@ -4,6 +4,7 @@ A worker is this module run as a program. It reads one kernel key a line as JSON
 and answers one line for each. A worker that fails costs nothing but time: what is missing is compiled by the caller.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -33,10 +34,19 @@ def fill_cache(keys: Sequence[Key], workers: int, compiled: Callable[[Key], None
             compiled(key)
 
     feeders = [threading.Thread(target=_feed, args=(waiting, report), daemon=True) for _ in range(workers)]
-    for feeder in feeders:
-        feeder.start()
-    for feeder in feeders:
-        feeder.join()
+    try:
+        for feeder in feeders:
+            feeder.start()
+        for feeder in feeders:
+            feeder.join()
+    finally:
+        _empty(waiting)  # after an interrupt: no other kernel is begun
+
+
+def _empty(waiting: "queue.SimpleQueue[Key]") -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()
 
 
 def _feed(waiting: "queue.SimpleQueue[Key]", compiled: Callable[[Key], None]) -> None:
