@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .crc import join_crc32
+from .environment import memory_limit
 from .errors import InputError, PlanCorrupt, PlanError, PlanInvalid, PlanVersionError
 from .ir import DType
 from .parallel import in_parallel, usable_cpus
@@ -36,12 +37,14 @@ from .replacing import end_of_links, replacing
 __all__ = ["VERSION", "parse_plan", "plan_bytes", "read_plan", "write_plan"]
 
 Array = np.ndarray[Any, Any]
+Read = Callable[[Array, int, int], None]  # fills these bytes of a block from the same place in the file
 _seeking = threading.Lock()  # where reading needs a position of the file
 
 MAGIC = b"CNNCCPLN"
 VERSION = 1
 FEATURES = 0  # bits of the features this version knows; a plan sets those a reader must have
 ALIGNMENT = 64
+MAX_HEADER = 1 << 28  # bytes: that of a million steps
 CHUNK = 1 << 20  # bytes summed while they are in the cache
 PARTS = 64  # into which the weights are cut for threads, at most
 HALF_BYTES = 1 << 12  # of a float32 weight that is stored as float16 where that changes nothing
@@ -83,22 +86,23 @@ def read_plan(path: Path) -> Plan:
     a newer cnncc, and PlanInvalid if it contradicts itself.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"cannot read the plan '{path}': it is not a file")
-        with open(path, "rb", buffering=0) as stream:
-            block = _aligned(os.fstat(stream.fileno()).st_size)
-            return _parse(block, functools.partial(_read, stream, block))
+        with open(path, "rb", buffering=0, opener=_open_at_once) as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"cannot read the plan '{path}': it is not a file")
+            return _parse(status.st_size, functools.partial(_read, stream))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the plan '{path}': {getattr(error, 'strerror', None) or error}") from None
     except PlanError as error:
         raise type(error)(f"'{path}': {error}") from None
 
 
-def parse_plan(data: bytes) -> Plan:
+def parse_plan(data: bytes | memoryview) -> Plan:
     """The plan whose file has these bytes. Raises as `read_plan` does, but for InputError."""
-    block = _aligned(len(data))
-    block[:] = np.frombuffer(data, np.uint8)
-    return _parse(block, lambda start, end: None)
+    def read(block: Array, start: int, end: int) -> None:
+        block[start:end] = np.frombuffer(data[start:end], np.uint8)
+
+    return _parse(len(data), read)
 
 
 # Writing.
@@ -166,6 +170,11 @@ def _is_half(part: Array) -> bool:
 # Reading.
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a file; a FIFO, too, without waiting for whoever writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _read(stream: io.FileIO, block: Array, start: int, end: int) -> None:
     """Fills these bytes of the block from the same place in the file. Many threads may read at once."""
     while start < end:
@@ -181,13 +190,16 @@ def _read(stream: io.FileIO, block: Array, start: int, end: int) -> None:
         start += count
 
 
-def _parse(block: Array, read: Callable[[int, int], None]) -> Plan:
-    """The plan in `block`, bytes on an aligned address, which `read` fills from one offset to another; its weights are
-    read-only views of the block."""
+def _parse(size: int, read: Read) -> Plan:
+    """The plan in a file of `size` bytes; its weights are read-only views of one copy of the file in memory of our own.
+    What is summed and checked is that copy, and it is read but once."""
     try:
-        read(0, min(PRELUDE_SIZE, block.size))
-        length, start, header_crc, weights_crc = _prelude(block, read)
-        read(PRELUDE_SIZE, start)
+        first = np.zeros(min(PRELUDE_SIZE, size), np.uint8)
+        read(first, 0, first.size)
+        length, start, header_crc, weights_crc = _prelude(first.tobytes(), size, read)
+        block = _aligned(size)
+        block[:PRELUDE_SIZE] = first
+        read(block, PRELUDE_SIZE, start)
         text, padding = block[PRELUDE_SIZE:PRELUDE_SIZE + length], block[PRELUDE_SIZE + length:start]
         if zlib.crc32(text.data) != header_crc or padding.any():
             raise PlanCorrupt("the plan is damaged: its header is not what was written")
@@ -197,15 +209,14 @@ def _parse(block: Array, read: Callable[[int, int], None]) -> Plan:
             if array is not None:
                 array.flags.writeable = False
         header = parse_header(text.tobytes())
-        checksum = f"{header_crc:08x}{weights_crc:08x}{block.size:x}"
-        plan = dataclasses.replace(_filled(header, block[start:]), checksum=checksum)
+        plan = _filled(header, block[start:])
         check_plan(plan)
         return plan
     except (RecursionError, MemoryError) as error:
         raise PlanInvalid(f"the plan is too large or too deeply nested to be read ({type(error).__name__})") from None
 
 
-def _read_and_sum(block: Array, start: int, read: Callable[[int, int], None]) -> int:
+def _read_and_sum(block: Array, start: int, read: Read) -> int:
     """Reads the block from `start` on; the CRC-32 of that. A thread sums what it has just read, while it is cached."""
     size = max(CHUNK, -(-(block.size - start) // PARTS))
 
@@ -213,7 +224,7 @@ def _read_and_sum(block: Array, start: int, read: Callable[[int, int], None]) ->
         high, crc = min(low + size, block.size), 0
         for at in range(low, high, CHUNK):
             end = min(at + CHUNK, high)
-            read(at, end)
+            read(block, at, end)
             crc = zlib.crc32(block[at:end].data, crc)
         return crc, high - low
 
@@ -221,9 +232,8 @@ def _read_and_sum(block: Array, start: int, read: Callable[[int, int], None]) ->
     return functools.reduce(lambda crc, found: join_crc32(crc, *found), parts[1:], parts[0][0] if parts else 0)
 
 
-def _prelude(block: Array, read: Callable[[int, int], None]) -> tuple[int, int, int, int]:
+def _prelude(raw: bytes, total_size: int, read: Read) -> tuple[int, int, int, int]:
     """Length of the header, offset of the weights, CRC-32 of both, from a prelude that is whole and fits the file."""
-    raw = block[:PRELUDE_SIZE].tobytes()
     if raw[:len(MAGIC)] != MAGIC[:len(raw)] or not raw:
         raise PlanCorrupt(f"this is not a plan: {_looks_like(raw)}")
     if len(raw) < PRELUDE_SIZE:
@@ -232,14 +242,20 @@ def _prelude(block: Array, read: Callable[[int, int], None]) -> tuple[int, int, 
     if struct.pack("<I", zlib.crc32(raw[:-4])) != raw[-4:]:
         raise PlanCorrupt("the plan is damaged: its first 64 bytes are not what was written")
     if version != VERSION or features & ~FEATURES:
-        read(PRELUDE_SIZE, end := min(PRELUDE_SIZE + length, block.size))
-        raise PlanVersionError(_version_problem(version, features & ~FEATURES, block[PRELUDE_SIZE:end].tobytes()))
+        told = np.zeros(min(PRELUDE_SIZE + length, total_size, CHUNK), np.uint8)
+        read(told, PRELUDE_SIZE, told.size)
+        raise PlanVersionError(_version_problem(version, features & ~FEATURES, told[PRELUDE_SIZE:].tobytes()))
     if start != _align(PRELUDE_SIZE + length) or total != start + size or spare:
         raise PlanInvalid("the plan's first 64 bytes give places of its header and weights that do not fit together")
-    if block.size < total:
-        raise PlanCorrupt(f"the plan is cut off: the file has {block.size} of {total} bytes")
-    if block.size > total:
-        raise PlanCorrupt(f"the plan is damaged: {block.size - total} bytes follow its end")
+    if total_size < total:
+        raise PlanCorrupt(f"the plan is cut off: the file has {total_size} of {total} bytes")
+    if total_size > total:
+        raise PlanCorrupt(f"the plan is damaged: {total_size - total} bytes follow its end")
+    if length > MAX_HEADER:
+        raise PlanInvalid(f"the plan's header has {length:,} bytes; {MAX_HEADER:,} is the most that is read")
+    if total > memory_limit():
+        raise PlanInvalid(f"the plan has {total:,} bytes; the limit is {memory_limit():,}: raise it with "
+                          "CNNCC_MAX_BYTES")
     return length, start, header_crc, weights_crc
 
 

@@ -22,6 +22,7 @@ __all__ = ["Header", "Weight", "format_header", "parse_header", "parse_json"]
 T = TypeVar("T")
 LARGEST = 2**63 - 1  # of any integer in a header
 MAX_TEXT = 2000      # characters of a type
+MAX_STRING = 1 << 20  # characters of any other string
 MAX_RANK = 32
 DTYPES = frozenset(t.value for t in DType)
 
@@ -267,8 +268,8 @@ def _items(value: Any, where: str, read: Callable[[Any, str], T]) -> tuple[T, ..
 
 
 def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        _fail(f"{where} must be a string, not {_show(value)}")
+    if not isinstance(value, str) or len(value) > MAX_STRING:
+        _fail(f"{where} must be a string of at most {MAX_STRING} characters, not {_show(value)}")
     return value
 
 
