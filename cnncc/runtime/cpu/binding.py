@@ -191,9 +191,9 @@ def _lowerings(target: str) -> Mapping[str, Lowering]:
     """The target's table: a plan says which kernels it was compiled for."""
     if target == "cpu":
         return LOWERINGS
-    from ..cuda.lower.table import LOWERINGS as CUDA
+    from ..cuda.lower.table import lowerings_at_hand
 
-    return CUDA
+    return lowerings_at_hand()
 
 
 def _reorder(plan: Plan, source: Tensor, target: Tensor) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import InputError
 from .codegen import Key, compile_image
 from .devices import Device as Model
 from .driver import check, driver
@@ -26,18 +29,16 @@ class Memory:
     """A block of the device's memory at `address`; it is freed with the object."""
 
     def __init__(self, size: int) -> None:
-        cuda = driver()
         self.size = size
-        self.address = int(check(cuda.cuMemAlloc(max(size, 1)), f"allocate {size} bytes"))
-        weakref.finalize(self, cuda.cuMemFree, self.address)
+        self.address = int(check(driver().cuMemAlloc(max(size, 1)), f"allocate {size} bytes"))
+        weakref.finalize(self, _release, "cuMemFree", self.address)
 
 
 def pinned(size: int) -> Array:
     """Bytes of the CPU's memory that the device reads and writes by itself."""
-    cuda = driver()
-    address = int(check(cuda.cuMemHostAlloc(max(size, 1), 0), f"pin {size} bytes"))
+    address = int(check(driver().cuMemHostAlloc(max(size, 1), 0), f"pin {size} bytes"))
     block = (ctypes.c_uint8 * max(size, 1)).from_address(address)
-    weakref.finalize(block, cuda.cuMemFreeHost, address)
+    weakref.finalize(block, _release, "cuMemFreeHost", address)
     return np.ctypeslib.as_array(block)[:size]
 
 
@@ -48,7 +49,16 @@ class Graph:
         cuda = driver()
         self.executable = check(cuda.cuGraphInstantiate(graph, 0), "instantiate a graph")
         check(cuda.cuGraphDestroy(graph), "free a graph")
-        weakref.finalize(self, cuda.cuGraphExecDestroy, self.executable)
+        weakref.finalize(self, _release, "cuGraphExecDestroy", self.executable)
+
+
+def _release(function: str, handle: Any) -> None:
+    """Gives something back to the driver, on whichever thread; in a forked process it is not this one's to give."""
+    try:
+        device().enter()
+    except InputError:
+        return
+    getattr(driver(), function)(handle)
 
 
 class Arguments:
@@ -71,9 +81,8 @@ class Stream:
     """Work for the device, done in order."""
 
     def __init__(self) -> None:
-        cuda = driver()
-        self.handle = check(cuda.cuStreamCreate(1), "make a stream")  # CU_STREAM_NON_BLOCKING
-        weakref.finalize(self, cuda.cuStreamDestroy, self.handle)
+        self.handle = check(driver().cuStreamCreate(1), "make a stream")  # CU_STREAM_NON_BLOCKING
+        weakref.finalize(self, _release, "cuStreamDestroy", self.handle)
 
     def upload(self, address: int, source: int, size: int) -> None:
         check(driver().cuMemcpyHtoDAsync(address, source, size, self.handle), "copy to the device")
@@ -92,11 +101,17 @@ class Stream:
         """What `work` puts into this stream, as a graph; nothing is done yet."""
         cuda = driver()
         mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        check(cuda.cuStreamBeginCapture(self.handle, mode), "capture a graph")
+        collecting = gc.isenabled()
+        gc.disable()  # what it frees on this thread would end the capture
         try:
-            work()
+            check(cuda.cuStreamBeginCapture(self.handle, mode), "capture a graph")
+            try:
+                work()
+            finally:
+                graph = check(cuda.cuStreamEndCapture(self.handle), "capture a graph")
         finally:
-            graph = check(cuda.cuStreamEndCapture(self.handle), "capture a graph")
+            if collecting:
+                gc.enable()
         return Graph(graph)
 
     def start(self, graph: Graph) -> None:
@@ -116,11 +131,15 @@ class Device:
         self._context = check(cuda.cuDevicePrimaryCtxRetain(self._device), "open a context")
         self._functions: dict[Key, Any] = {}
         self._modules: list[Any] = []
-        self._lock = threading.Lock()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self.enter()
 
     def enter(self) -> None:
-        """Makes this the device of the calling thread, which every use of it needs."""
+        """Makes this the device of the calling thread, which every use of it needs. Raises InputError in a process that
+        was forked from the one that opened the device: the driver cannot be used there."""
+        if os.getpid() != self._process:
+            raise InputError("a GPU that was in use before a fork cannot be used after it: start processes by 'spawn', "
+                             "or open the first session in each of them")
         check(driver().cuCtxSetCurrent(self._context), "enter its context")
 
     def attribute(self, name: str) -> int:

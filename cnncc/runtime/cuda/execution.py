@@ -12,6 +12,7 @@ again: from then on one call starts it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -161,6 +162,17 @@ class Context:
         """One inference. `inputs` and `outputs` are C-contiguous arrays of the bound types, in the plan's order; the
         results are written into `outputs`, which are complete when this returns."""
         key = self._bind(inputs, outputs)
+        try:
+            self._enqueue(key, inputs, outputs)
+        except BaseException:  # an interrupt, too: nothing of this run may be under way when the context is used again
+            with suppress(Exception):
+                self._stream.synchronize()
+            raise
+        self._stream.synchronize()
+        self._deliver(outputs)
+
+    def _enqueue(self, key: Any, inputs: Sequence[Array | DeviceArray], outputs: Sequence[Array | DeviceArray]) -> None:
+        """Puts a run into the stream; steps on the CPU are done."""
         graphs = self._seen.get(key)
         first, last = 0, len(self._segments) - 1
         for number, segment in enumerate(self._segments):
@@ -184,8 +196,6 @@ class Context:
                 if graph is None:
                     graph = graphs[number] = self._stream.capture(work)
                 self._stream.start(graph)
-        self._stream.synchronize()
-        self._deliver(outputs)
         if graphs is None:
             if len(self._seen) >= MAX_GRAPHS:
                 del self._seen[next(iter(self._seen))]

@@ -190,3 +190,35 @@ def test_every_step_can_be_looked_at_and_timed() -> None:
     times = session._runner.run_timed([feeds["x"], feeds["z"]])
     assert [t.bound.step.kernel for t in times] == [s.kernel for s in session.plan.steps]
     assert all(a.begin <= a.end == b.begin for a, b in pairwise(times))
+
+
+def test_an_interrupted_run_leaves_nothing_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnncc.runtime.cuda.device import Stream
+
+    session = InferenceSession(compiled(CHAIN))
+    feeds, launch = feeds_of(session), Stream.launch
+    session.run(None, feeds)
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):  # while a graph is captured, and in a run at addresses that are new
+        monkeypatch.setattr(Stream, "launch", interrupted)
+        calls().clear()
+        with pytest.raises(KeyboardInterrupt):
+            session.run(None, feeds)
+        assert calls()[-1] == "cuStreamSynchronize"
+        monkeypatch.setattr(Stream, "launch", launch)
+        assert_equal(session.run(None, feeds), CHAIN, feeds)
+        feeds = feeds_of(session, 3)
+
+
+def test_a_forked_process_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    session = InferenceSession(compiled(CHAIN))
+    feeds, process = feeds_of(session), os.getpid()
+    session.run(None, feeds)
+    monkeypatch.setattr(os, "getpid", lambda: process + 1)
+    with pytest.raises(InputError, match="cannot be used after it"):
+        session.run(None, feeds)

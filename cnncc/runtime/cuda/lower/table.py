@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import copy
+from functools import cache
+
 from ....lazy import LazyTable
-from ..devices import Device
+from ..devices import Device, model_of
+from ..driver import missing
 from ..lowering import Lowering
 
-__all__ = ["LOWERINGS", "lowerings_for"]
+__all__ = ["LOWERINGS", "lowerings_at_hand", "lowerings_for"]
 
 # module -> the ONNX names of the operators that it lowers, the keys of its own LOWERINGS
 _MODULES = {
@@ -36,4 +41,16 @@ def lowerings_for(accuracy: str, device: Device) -> dict[str, Lowering]:
     """The table for a compilation: convolutions as accurate as is asked for, and tiles that suit the device."""
     from .conv import ConvLowering
 
-    return {**LOWERINGS, "Conv": ConvLowering(accuracy, device)}
+    found: dict[str, Lowering] = {}
+    for name, lowering in LOWERINGS.items():
+        if hasattr(lowering, "device"):
+            lowering = copy(lowering)
+            lowering.device = device
+        found[name] = lowering
+    return found | {"Conv": ConvLowering(accuracy, device)}
+
+
+@cache
+def lowerings_at_hand() -> Mapping[str, Lowering]:
+    """The table for a run: with the tiles of the GPU at hand, if there is one."""
+    return LOWERINGS if missing() is not None else lowerings_for("default", model_of(None))
