@@ -21,12 +21,14 @@ _MODULES = {
     "gather": "gather",
     "gemm": "gemm gemm_sum",
     "gemv": "gemv",
+    "grid_sample": "grid_sample",
     "lrn": "lrn",
     "normalize": "normalize",
     "pad": "pad",
     "pool": "pool max_pool_places",
     "reduce": "reduce",
     "resize": "resize",
+    "roi_align": "roi_align",
     "softmax": "softmax",
 }
 

@@ -24,6 +24,7 @@ _MODULES = {
     "gemm": "Gemm MatMul",
     "attention": "Attention",
     "resize": "Resize",
+    "sampling": "GridSample RoiAlign",
     "join": "Concat Split",
     "copy": "CenterCropPad ConstantOfShape DepthToSpace Dropout Expand Flatten Gather Identity Pad Reshape Slice "
             "SpaceToDepth Squeeze Tile Transpose Unsqueeze",
