@@ -31,7 +31,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
             constants: Mapping[str, Any] | None = None, accuracy: str = "default", lanes: int | None = None,
             dump_ir: str | Path | None = None, allow_fallback: bool = True, warm: bool = True, tune: bool = False,
             threads: int | None = None, target: str = "cpu", fallback: str = "none", device: str | None = None,
-            on_event: Event | None = None) -> Plan:
+            max_bytes: int | None = None, on_event: Event | None = None) -> Plan:
     """Compiles a network into a plan.
 
     Args:
@@ -54,6 +54,8 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         fallback: with the target cuda: "cpu" lets nodes without a CUDA kernel run on the CPU, with copies that are
             steps of the plan; with "none" they are an error that lists them all.
         device: with the target cuda, what tiles are chosen for: "h100" or "a100"; by default the GPU at hand, or H100.
+        max_bytes: what a tensor of an ONNX model may have, and all its weights together; by default CNNCC_MAX_BYTES,
+            or 16 GiB.
         on_event: told what is being done: `on_event(stage, done, total)`.
 
     Raises:
@@ -61,6 +63,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     """
     from . import __version__
     from .lower import lower
+    from .nonfinite import warn_of_weights
     from .runtime.cpu.lower.accuracy import ACCURACIES
     from .runtime.cpu.lower.conv import ConvLowering
     from .runtime.cpu.lower.table import LOWERINGS
@@ -69,9 +72,10 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     tell = on_event or (lambda stage, done, total: None)
     tell("reading the model", 0, 1)
     shapes = shapes or {}
-    graph = _load(model, {n: s for n, s in shapes.items() if not isinstance(s, range)}, constants or {})
+    graph = _load(model, {n: s for n, s in shapes.items() if not isinstance(s, range)}, constants or {}, max_bytes)
     ranges = _ranges(graph, {n: s for n, s in shapes.items() if isinstance(s, range)})
     optimise(graph, level, target=target, dump_ir=dump_ir, on_event=tell)
+    warn_of_weights(graph)
     tell("choosing kernels", 0, 1)
     if accuracy not in ACCURACIES:
         raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
@@ -225,7 +229,8 @@ def optimise(graph: Graph, level: int = 2, *, target: str = "cpu", dump_ir: str 
     return run_passes(graph, pipeline, dump=dump_ir, on_pass=told)
 
 
-def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes, constants: Mapping[str, Any]) -> Graph:
+def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes, constants: Mapping[str, Any],
+          max_bytes: int | None) -> Graph:
     inputs = {name: shape for name, shape in shapes.items() if not isinstance(shape, int)}
     sizes = {name: size for name, size in shapes.items() if isinstance(size, int)}
     if isinstance(model, Graph):
@@ -235,7 +240,7 @@ def _load(model: str | Path | bytes | Graph | onnx.ModelProto, shapes: Shapes, c
     else:
         from .frontends import load_graph
 
-        graph = load_graph(model, shapes=inputs, constants=constants)
+        graph = load_graph(model, shapes=inputs, constants=constants, max_bytes=max_bytes)
     for name, size in sizes.items():
         _check_symbol(graph, name)
         if size < 0:

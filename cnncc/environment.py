@@ -2,7 +2,7 @@
 
     CNNCC_NUM_THREADS   threads of a session that is not told how many
     CNNCC_CPU           avx2, baseline: compile kernels for a lesser CPU; native (the default): for this one
-    CNNCC_MAX_BYTES     the most that a plan may ask for, for one buffer and for a run; 17179869184 (16 GiB) by default
+    CNNCC_MAX_BYTES     the most that a tensor, all weights together or a run may take; 17179869184 (16 GiB) by default
     CNNCC_DEBUG         1: pass timings; 2: also kernel choices and the arena; 3: also the IR after each pass
     XDG_CACHE_HOME      where caches are; by default ~/.cache
     NUMBA_ENABLE_CUDASIM  1: run CUDA kernels in Numba's simulator instead of on a GPU
@@ -63,9 +63,13 @@ def cache_base() -> Path | None:
     return Path(home, ".cache") if os.path.isabs(home) else None
 
 
-def memory_limit() -> int:
-    """Bytes that a plan may ask for."""
-    text = os.environ.get("CNNCC_MAX_BYTES", "").strip() or str(1 << 34)
-    if not text.isdigit():
-        raise InputError(f"CNNCC_MAX_BYTES must be a whole number of bytes, not '{text}'")
-    return int(text)
+def memory_limit(given: int | None = None) -> int:
+    """`given`, or CNNCC_MAX_BYTES, or 16 GiB: the bytes that a model or a plan may ask for."""
+    if given is None:
+        text = os.environ.get("CNNCC_MAX_BYTES", "").strip() or str(1 << 34)
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise InputError(f"CNNCC_MAX_BYTES must be a whole number of bytes, not '{text[:20]}'")
+        given = int(text)
+    if given < 1:
+        raise InputError(f"the limit in bytes must be at least 1, not {given}")
+    return given

@@ -36,7 +36,7 @@ ALLOWED = {
     "ops": {"errors", "ir", "lazy"},
     "costs": {"ir", "ops"},
     "profile": set(),
-    "frontends": {"errors", "ir", "ops"},
+    "frontends": {"environment", "errors", "ir", "ops"},
     "passes": {"errors", "ir", "ops"},
     "plan": {"ir", "planfile"},
     "plan_checks": {"errors", "ir", "plan"},

@@ -18,10 +18,12 @@ __all__ = ["load_graph"]
 
 def load_graph(source: str | Path | bytes | onnx.ModelProto, *,
                shapes: Mapping[str, Sequence[int | str | Dim]] | None = None,
-               constants: Mapping[str, npt.ArrayLike] | None = None, **options: Any) -> Graph:
+               constants: Mapping[str, npt.ArrayLike] | None = None, max_bytes: int | None = None,
+               **options: Any) -> Graph:
     """The graph of a network: an `.onnx` or `.cnn` file by path, the bytes of an ONNX file, or an onnx.ModelProto.
 
-    For some of its inputs, `shapes` gives the shape to assume, and `constants` contents that are then fixed. A `.cnn`
+    For some of its inputs, `shapes` gives the shape to assume, and `constants` contents that are then fixed. No
+    tensor of an ONNX model, nor all its weights, may have more than `max_bytes`, by default CNNCC_MAX_BYTES. A `.cnn`
     file takes the options of `read_network` too: `name`, `weights`, `seed` and `parameters`.
 
     Raises ModelError where it cannot be read, and UnsupportedError listing what cnncc does not support.
@@ -37,7 +39,7 @@ def load_graph(source: str | Path | bytes | onnx.ModelProto, *,
         raise InputError(f"'{next(iter(options))}' is for networks in .cnn files; an ONNX model has its own")
     from .onnx import import_model
 
-    return import_model(source, shapes=shapes, constants=constants)
+    return import_model(source, shapes=shapes, constants=constants, max_bytes=max_bytes)
 
 
 _SUFFIXES = (".onnx", ".cnn")

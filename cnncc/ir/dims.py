@@ -8,7 +8,7 @@ Two expressions that normalise to the same sum are equal, and an expression with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Union
 
@@ -19,10 +19,13 @@ __all__ = ["Dim", "DimLike", "evaluate_dim", "is_unknown", "parse_dim", "solve_d
 DimLike = Union[int, "Dim"]
 Monomial = tuple["Atom", ...]
 
-# A short text could otherwise ask for any number of them.
-_MAX_TERMS = 1000  # of a product
-_MAX_ATOMS = 1000  # of a dimension, those inside of floor divisions counted
-_MAX_COEFFICIENT = 2**63
+# What an expression may hold, with all within its divisions. Without limits a few operators that square a size, or that
+# divide it twice and add up, make an expression of any length.
+_MAX_TERMS = 1000   # of a product
+_MAX_ATOMS = 512
+_MAX_DEGREE = 64    # atoms multiplied
+_MAX_NESTED = 48    # divisions within divisions
+_MAX_FACTOR = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,26 @@ class FloorDiv:
 
     num: DimLike
     den: DimLike
-    atoms: int = field(default=0, compare=False)  # in both
+    atoms: int = field(init=False, repr=False, compare=False)   # symbols and divisions, this one included
+    nested: int = field(init=False, repr=False, compare=False)  # divisions within each other, this one included
+
+    def __post_init__(self) -> None:
+        inner = [atom for d in (self.num, self.den) for mono, _ in _terms(d) for atom in mono]
+        object.__setattr__(self, "atoms", 1 + sum(map(_atoms, inner)))
+        object.__setattr__(self, "nested", 1 + max((a.nested for a in inner if isinstance(a, FloorDiv)), default=0))
+        if self.nested > _MAX_NESTED:
+            raise GraphError(f"a size divides sizes that are divided more than {_MAX_NESTED} times; fix the symbolic "
+                             f"dimensions that it depends on")
 
     def __str__(self) -> str:
         return f"{_bracket(self.num)}//{_bracket(self.den)}"
 
 
 Atom = str | FloorDiv
+
+
+def _atoms(atom: Atom) -> int:
+    return 1 if isinstance(atom, str) else atom.atoms
 
 
 def _bracket(d: DimLike) -> str:
@@ -142,8 +158,10 @@ def _normal(total: Mapping[Monomial, int]) -> DimLike:
     kept = {m: c for m, c in total.items() if c}
     if not any(kept):
         return kept.get((), 0)
-    if _atoms(kept) > _MAX_ATOMS or max(map(abs, kept.values())) >= _MAX_COEFFICIENT:
-        raise GraphError(f"a dimension is made of more than {_MAX_ATOMS} sizes, or of numbers beyond 2^63")
+    if sum(_atoms(atom) for mono in kept for atom in mono) > _MAX_ATOMS or max(map(len, kept)) > _MAX_DEGREE \
+            or max(map(abs, kept.values())) >= _MAX_FACTOR:
+        raise GraphError(f"a size is an expression of more than {_MAX_ATOMS} parts or {_MAX_DEGREE} factors, or has "
+                         "numbers of more than 64 bits; fix the symbolic dimensions that it depends on")
     # Symbols first, the constant last.
     return Dim(tuple(sorted(kept.items(), key=lambda t: (not t[0], [str(a) for a in t[0]]))))
 
@@ -176,12 +194,7 @@ def _division_atom(num: DimLike, den: DimLike) -> DimLike:
         (mono, coeff), = num.terms
         if coeff == 1 and len(mono) == 1 and isinstance(mono[0], FloorDiv) and isinstance(mono[0].den, int):
             return _floor_div(mono[0].num, mono[0].den * den)  # (a // m) // n == a // (m*n)
-    inside = sum(_atoms(dict(d.terms)) for d in (num, den) if isinstance(d, Dim))
-    return _normal({(FloorDiv(num, den, inside),): 1})
-
-
-def _atoms(monomials: Iterable[Monomial]) -> int:
-    return sum(1 if isinstance(atom, str) else 1 + atom.atoms for m in monomials for atom in m)
+    return _normal({(FloorDiv(num, den),): 1})
 
 
 def _divide_by_monomial(num: DimLike, den: Dim) -> DimLike | None:

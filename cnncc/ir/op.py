@@ -162,14 +162,16 @@ def known_outputs(op: Op, operands: Sequence[Operand | None], types: Sequence[Te
 
 
 def _settled(value: Array | None, t: TensorType) -> Array | None:
-    """An object array without a Dim becomes an array of the type's own dtype (None where that cannot hold it): only
-    symbolic contents stay objects."""
-    if value is None or value.dtype != object or any(isinstance(d, Dim) for d in value.ravel()):
+    """An object array without a Dim becomes an array of the type's own dtype: only symbolic contents stay objects. None
+    where there is a number that the dtype cannot hold."""
+    if value is None or value.dtype != object:
         return value
+    numbers = [d for d in value.ravel() if not isinstance(d, Dim)]
     try:
-        return value.astype(t.dtype.numpy)
+        np.array(numbers, t.dtype.numpy)
     except OverflowError:
         return None
+    return value if len(numbers) < value.size else value.astype(t.dtype.numpy)
 
 
 def _count(t: TensorType) -> int:

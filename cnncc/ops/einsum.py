@@ -66,6 +66,9 @@ class Einsum(Op):
             more.append(shape[split:split + extra])
             for letter, size in zip(term.replace(".", ""), shape[:split] + shape[split + extra:], strict=True):
                 sizes.setdefault(letter, []).append(size)
+        if len(set(output)) != len(output) or ("." not in output and any(more)):
+            raise OpError(f"Einsum: the output of '{self.equation}' names an axis twice, or has no place for the axes "
+                          "of '...'")
         shape = ()
         for letter in output:
             if letter != "." and letter not in sizes:
@@ -90,4 +93,4 @@ class Einsum(Op):
     def reference(self, *arrays: Array) -> tuple[Array, ...]:
         inputs, output = self.terms()
         equation = f"{','.join(inputs)}->{output}".replace(".", "...")
-        return (np.asarray(np.einsum(equation, *arrays), arrays[0].dtype),)
+        return (np.asarray(np.einsum(equation, *arrays, optimize=len(arrays) > 2), arrays[0].dtype),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnncc.errors import ModelError, UnsupportedError
 from cnncc.frontends.onnx import import_model
-from cnncc.frontends.onnx.tensors import tensor_array
+from cnncc.frontends.onnx.limits import Limits
+from cnncc.frontends.onnx.tensors import Source, tensor_array
 from cnncc.ir import DType
 
 from .models import model_of, normal
 
 
 def read(tensor: TensorProto, folder: Path | None = None) -> np.ndarray:
-    return tensor_array(tensor, "the initialiser 'w'", folder)
+    return tensor_array(tensor, "the initialiser 'w'", Source(folder, Limits.of()))
 
 
 @pytest.mark.parametrize("dtype", list(DType))
@@ -56,9 +58,18 @@ def test_raw_data_is_not_copied() -> None:
     (TensorProto(data_type=3, dims=[1], int32_data=[300]), "a number that i8 cannot"),
     (TensorProto(data_type=9, dims=[1], int32_data=[2]), "a number that bool cannot"),
     (TensorProto(data_type=1, dims=[-1, -4], raw_data=b"1234" * 4), "negative dimension"),
-    (TensorProto(data_type=1, dims=[2**40, 2**40], raw_data=b""), "GiB"),
-    (TensorProto(data_type=1, dims=[2**62, 0], raw_data=b""), "GiB"),
+    (TensorProto(data_type=1, dims=[2**40, 2**40], raw_data=b""), "bytes that a tensor may have"),
+    (TensorProto(data_type=1, dims=[2**62, 0], raw_data=b""), "bytes that a tensor may have"),
     (TensorProto(data_type=1, dims=[1] * 70, raw_data=b"1234"), "70 dimensions"),
+    (TensorProto(data_type=1, dims=[1] * 9, raw_data=b"1234"), "9 dimensions, but may have at most 8"),
+    (TensorProto(data_type=1, dims=[2**63 - 1], raw_data=b"1234"), "bytes that a tensor may have"),
+    (TensorProto(data_type=1, dims=[-2**63], raw_data=b"1234"), "negative dimension"),
+    (TensorProto(data_type=1, dims=[2**32, 2**32], raw_data=b""), "bytes that a tensor may have"),  # 2^64: no bits left
+    (TensorProto(data_type=1, dims=[1], raw_data=b"1234", float_data=[1]), "in float_data and in raw_data"),
+    (TensorProto(data_type=1, dims=[1], raw_data=b"1234", int64_data=[1]), "in int64_data and in raw_data"),
+    (TensorProto(data_type=7, dims=[1], int64_data=[1], string_data=[b"1"]), "in int64_data and in string_data"),
+    (TensorProto(data_type=1, dims=[1], raw_data=b"1234", data_location=TensorProto.EXTERNAL),
+     "in raw_data and in external_data"),
 ])
 def test_contents_that_contradict_the_shape(tensor: TensorProto, said: str) -> None:
     with pytest.raises(ModelError, match=rf"the initialiser 'w' .*{said}"):
@@ -133,6 +144,34 @@ def test_a_link_that_stays_inside_is_followed(folder: Path) -> None:
 def test_external_data_that_is_not_there(folder: Path, entries: dict[str, object], said: str) -> None:
     with pytest.raises(ModelError, match=said):
         read(external(**{"location": "w.bin", **entries}), folder)
+
+
+def test_files_that_are_not_read(folder: Path) -> None:
+    """A hard link, whose other name may be anywhere; a pipe, for which opening would wait; a device by a link."""
+    (folder / "hard.bin").hardlink_to(folder.parent / "secret.bin")
+    os.mkfifo(folder / "pipe.bin")
+    (folder / "zero.bin").symlink_to("/dev/zero")
+    for name, said in (("hard.bin", "hard link.*put a copy"), ("pipe.bin", "no such file"), ("zero.bin", "not inside")):
+        with pytest.raises(ModelError, match=rf"the initialiser 'w' has its external data .*{name}.*{said}"):
+            read(external(location=name), folder)
+
+
+def test_keys_of_external_data(folder: Path) -> None:
+    """What ONNX does not know says nothing; what it knows is said once."""
+    tensor = external(location="w.bin", checksum="0", basepath="/etc", prepacked_0="1|2|3")
+    assert read(tensor, folder).tolist() == [0, 1, 2, 3]
+    tensor.external_data.add(key="location", value="sub/w.bin")
+    with pytest.raises(ModelError, match="says twice where its external data is"):
+        read(tensor, folder)
+
+
+def test_a_limit_for_all_weights_together(folder: Path) -> None:
+    """Many tensors may lie in the same bytes of a file: they are counted before they are read."""
+    source = Source(folder, Limits.of(0, 40))
+    for _ in range(2):
+        tensor_array(external(location="w.bin"), "'w'", source)
+    with pytest.raises(ModelError, match=r"with 'w' the model has more than 40 bytes of weights.*CNNCC_MAX_BYTES"):
+        tensor_array(external(location="w.bin"), "'w'", source)
 
 
 def test_external_data_needs_a_path(folder: Path) -> None:

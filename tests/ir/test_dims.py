@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -124,7 +125,11 @@ def test_symbols_of() -> None:
     ("N % 0", "division of a dimension by zero"),
     ("N / 2", "'N / 2' is not a dimension"),
     ("(" * 50 + "N" + ")" * 50, "nested deeper than 32 levels"),
-    ("*".join(f"(a{i}+b{i})" for i in range(40)), "more than 1000 "),
+    ("*".join(f"(a{i}+b{i})" for i in range(40)), "more than 512 parts or 64 factors"),
+    ("*".join(f"({'+'.join(f'{x}{i}' for i in range(40))})" for x in "ab"), "has more than 1000 terms"),
+    ("+".join(f"a{i}" for i in range(600)), "more than 512 parts"),
+    ("*".join(["N"] * 65), "more than 512 parts or 64 factors"),
+    ("*".join(["9223372036854775807"] * 2) + "*N", "numbers of more than 64 bits"),
     ("9" * 5000, "unexpected '9999999999999999999'"),
     ("-" * 50 + "N", "nested deeper than 32 levels"),
 ])
@@ -141,6 +146,20 @@ def test_wrong_arithmetic() -> None:
         symbol("2x")
     with pytest.raises(TypeError):
         N + 0.5  # type: ignore[operator]
+
+
+def test_expressions_that_grow() -> None:
+    """What squares a size, or divides it twice and adds up, reaches a limit at once, not an endless expression."""
+    for step in (lambda d: d * d, lambda d: d // 2 + d // 3, lambda d: (d // 2) * (d // 3), lambda d: d * 1000003):
+        d: Any = N
+        with pytest.raises(GraphError, match="fix the symbolic dimensions that it depends on"):
+            for _ in range(100):
+                d = step(d)
+    d = N
+    with pytest.raises(GraphError, match="divided more than 48 times"):
+        for _ in range(100):
+            d = (d + 1) // 3 * 2
+    assert len(str(d)) < 2000
 
 
 def test_wrong_division_at_evaluation() -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 
 from ...errors import UnsupportedError
-from ...ir import DType, Value
+from ...ir import DType, Node, Value
+from ...ir.op import KNOWN_LIMIT
 from .calls import Call
 from .transformers import add_mask, simplified_layer_normalization
 
@@ -230,16 +231,26 @@ def _upsample(call: Call) -> None:
 
 
 def _computed(value: Value) -> Array | None:
-    """The contents of what is computed from constants alone, in at most 16 steps a path; None for anything else."""
-    def contents(v: Value, steps: int) -> Array | None:
-        if v.producer is None or steps == 0:
-            return v.constant
-        arrays = [None if i is None else contents(i, steps - 1) for i in v.producer.inputs]
-        if any(i is not None and a is None for i, a in zip(v.producer.inputs, arrays, strict=True)):
-            return None
-        return v.producer.op.reference(*arrays)[v.index]
+    """The contents of what is computed from constants alone, in at most 16 steps a path, each of at most KNOWN_LIMIT
+    elements; None for anything else."""
+    found: dict[Value, Array | None] = {}
 
-    return contents(value, 16) if value.type.is_static and value.type.rank == 1 else None
+    def contents(v: Value, steps: int) -> Array | None:
+        if v not in found:
+            found[v] = v.constant if v.producer is None or steps == 0 else computed(v.producer, v.index, steps - 1)
+        return found[v]
+
+    def computed(node: Node, index: int, steps: int) -> Array | None:
+        arrays = [None if i is None else contents(i, steps) if _is_small(i) else None for i in node.inputs]
+        if node.op.bodies or any(i is not None and a is None for i, a in zip(node.inputs, arrays, strict=True)):
+            return None
+        return node.op.reference(*arrays)[index]
+
+    return contents(value, 16) if value.type.rank == 1 and _is_small(value) else None
+
+
+def _is_small(value: Value) -> bool:
+    return value.type.is_static and math.prod(value.type.static_shape) <= KNOWN_LIMIT
 
 
 def _sampling_inputs(call: Call) -> None:
@@ -280,6 +291,8 @@ def _unshifted(call: Call) -> None:
 def _by_group(call: Call) -> None:
     """GroupNormalization-18 had a scale and a bias for each group, not each channel."""
     channels, groups = call.operand(0).type.shape[1], call.attributes["num_groups"]
+    if groups < 1:
+        raise UnsupportedError(f"its attribute num_groups must be at least 1, not {groups}; export the model again")
     if not isinstance(channels, int) or channels % groups:
         raise UnsupportedError(f"its {channels} channels do not divide into {groups} groups; fix their number")
     for index, name in ((1, "scale"), (2, "bias")):

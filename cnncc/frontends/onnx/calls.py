@@ -6,7 +6,6 @@ import functools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from ...errors import ModelError, UnsupportedError
 from ...ir import DType, Graph, Op, Value
 from ...ir.attributes import make_op
 from ...ops import OPS
-from .tensors import check_size, dtype_name, tensor_array
+from .limits import Limits
+from .tensors import Source, dtype_name, tensor_array
 
 __all__ = ["Builder", "Call", "attributes_of", "find_schema", "make_operator"]
 
@@ -27,9 +27,9 @@ _Type = onnx.AttributeProto
 class Builder:
     """Adds nodes and constants to a graph, under names that no value of the model bears."""
 
-    def __init__(self, graph: Graph, reserved: set[str]) -> None:
+    def __init__(self, graph: Graph, reserved: set[str], limits: Limits) -> None:
         self.graph = graph
-        self._reserved = reserved
+        self._reserved, self._limits = reserved, limits
 
     def fresh_name(self, hint: str) -> str:
         name, count = hint, 0
@@ -45,7 +45,7 @@ class Builder:
     def node(self, op: Op, inputs: Sequence[Value | None], name: str, outputs: Sequence[str]) -> tuple[Value, ...]:
         node = self.graph.add_node(op, inputs, name=name, outputs=outputs)
         for value in node.outputs:
-            check_size(value.type, f"the value '{value.name}', which {op.op_type} '{name}' computes,")
+            self._limits.check_type(value.type, f"the value '{value.name}', which {op.op_type} '{name}' computes,")
         return node.outputs
 
 
@@ -95,12 +95,12 @@ def find_schema(op_type: str, opset: int, domain: str) -> onnx.defs.OpSchema | N
         return None
 
 
-def attributes_of(node: onnx.NodeProto, schema: onnx.defs.OpSchema | None, folder: Path | None) -> dict[str, Any]:
+def attributes_of(node: onnx.NodeProto, schema: onnx.defs.OpSchema | None, source: Source) -> dict[str, Any]:
     """The attributes as Python values, with the schema's defaults. Raises UnsupportedError for one that the schema
     has not or whose type is not the schema's, and for kinds of value that no operator of cnncc takes."""
     out: dict[str, Any] = {}
     if schema is not None:
-        out = {name: _value(a.default_value, schema.name, None) for name, a in schema.attributes.items()
+        out = {name: _value(a.default_value, schema.name, source) for name, a in schema.attributes.items()
                if a.default_value.type != _Type.UNDEFINED}
     for proto in node.attribute:
         if schema is not None:
@@ -110,11 +110,11 @@ def attributes_of(node: onnx.NodeProto, schema: onnx.defs.OpSchema | None, folde
             if proto.type != formal.type.value:
                 raise UnsupportedError(f"its attribute '{proto.name}' must be of type {formal.type.name}, not "
                                        f"{_Type.AttributeType.Name(proto.type)}; export the model again")
-        out[proto.name] = _value(proto, node.name, folder)
+        out[proto.name] = _value(proto, node.name, source)
     return out
 
 
-def _value(proto: onnx.AttributeProto, where: str, folder: Path | None) -> Any:
+def _value(proto: onnx.AttributeProto, where: str, source: Source) -> Any:
     kind = proto.type
     if kind == _Type.INT:
         return proto.i
@@ -129,7 +129,7 @@ def _value(proto: onnx.AttributeProto, where: str, folder: Path | None) -> Any:
     if kind == _Type.STRINGS:
         return tuple(_decode(s, proto.name) for s in proto.strings)
     if kind == _Type.TENSOR:
-        return tensor_array(proto.t, f"the attribute '{proto.name}' of '{where}'", folder)
+        return tensor_array(proto.t, f"the attribute '{proto.name}' of '{where}'", source)
     raise UnsupportedError(f"its attribute '{proto.name}' is a {_Type.AttributeType.Name(kind).lower()}, which cnncc "
                            "does not support")
 
@@ -170,7 +170,7 @@ def _is_same_float(value: Any, default: Any) -> bool:
 
 def _default(schema: onnx.defs.OpSchema, name: str) -> Any:
     proto = schema.attributes[name].default_value
-    return None if proto.type == _Type.UNDEFINED else _value(proto, schema.name, None)
+    return None if proto.type == _Type.UNDEFINED else _value(proto, schema.name, Source(None, Limits.of()))
 
 
 @functools.cache

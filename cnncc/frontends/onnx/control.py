@@ -11,6 +11,7 @@ from ...errors import UnsupportedError
 from ...ir import Dim, DimLike, DType, Graph, Op, TensorType, Value, symbol
 from ...ops import OPS
 from .calls import attributes_of, make_operator
+from .tensors import Source
 
 __all__ = ["BodyReader", "body_attributes", "control_node", "taken_branch"]
 
@@ -32,7 +33,7 @@ def taken_branch(node: onnx.NodeProto, inputs: Sequence[Value | None]) -> onnx.G
 
 
 def control_node(node: onnx.NodeProto, inputs: Sequence[Value | None], schema: onnx.defs.OpSchema,
-                 read: BodyReader) -> tuple[Op, list[Value | None]]:
+                 source: Source, read: BodyReader) -> tuple[Op, list[Value | None]]:
     """The operator and its operands. Raises UnsupportedError where a body does not fit."""
     bodies = body_attributes(node)
     for name in OPS[node.op_type].body_fields:
@@ -40,7 +41,7 @@ def control_node(node: onnx.NodeProto, inputs: Sequence[Value | None], schema: o
             raise UnsupportedError(f"it lacks its attribute '{name}'; export the model again")
     plain = onnx.NodeProto(op_type=node.op_type, name=node.name)
     plain.attribute.extend(a for a in node.attribute if a.name not in bodies)
-    attributes = attributes_of(plain, schema, None)
+    attributes = attributes_of(plain, schema, source)
     if node.op_type == "If":
         return _if(bodies, inputs, read)
     if node.op_type == "Loop":
@@ -75,6 +76,8 @@ def _scan(body: onnx.GraphProto, inputs: Sequence[Value | None], attributes: dic
           schema: onnx.defs.OpSchema, read: BodyReader) -> tuple[Op, list[Value | None]]:
     if schema.since_version < 9:
         raise UnsupportedError("Scan is supported from opset 9 on; export the model with a newer opset")
+    if "num_scan_inputs" not in attributes:
+        raise UnsupportedError("it lacks its attribute 'num_scan_inputs'; export the model again")
     count = len(inputs) - attributes["num_scan_inputs"]
     if not 0 <= count < len(inputs) or len(body.input) != len(inputs) or len(body.output) < count:
         raise UnsupportedError(f"its body has {len(body.input)} inputs and {len(body.output)} outputs, which does not "

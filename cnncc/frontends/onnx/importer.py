@@ -16,18 +16,22 @@ from .adapters import adapt, has_adapter
 from .calls import Builder, Call, attributes_of, find_schema, make_operator
 from .control import control_node, taken_branch
 from .function_bodies import body_of, has_body, renamed
+from .functions import inline_functions
 from .inputs import InputShape, InputTypes, check_names, matching_array
+from .limits import Limits
 from .microsoft import adapt_microsoft, is_microsoft
 from .reading import OPSET_NEWEST, normal_domain, read_model
 from .structure import describe, names_read, node_name, ordered_nodes
-from .tensors import tensor_array
+from .tensors import Source, tensor_array
 
 __all__ = ["import_model"]
+
+_LONGEST = 2000  # characters of a problem
 
 
 def import_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None = None,
                  shapes: Mapping[str, InputShape] | None = None,
-                 constants: Mapping[str, np.typing.ArrayLike] | None = None) -> Graph:
+                 constants: Mapping[str, np.typing.ArrayLike] | None = None, max_bytes: int | None = None) -> Graph:
     """The graph of an ONNX model, with every operator in its newest form and weights as constants.
 
     Args:
@@ -37,31 +41,18 @@ def import_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | No
         shapes: for some inputs, the shape to assume in place of the model's: sizes and names, as ['N', 3, 224, 224].
         constants: contents for some inputs, which then are inputs no more; so a shape that is given at run time can be
             fixed.
+        max_bytes: what a tensor may have, and all weights together; by default CNNCC_MAX_BYTES, or 16 GiB.
 
     Raises:
         ModelError: the source is no valid model of an opset from 1 to the newest the installed onnx knows.
         UnsupportedError: it uses things cnncc lacks; the message lists all of them.
         InputError: `shapes` or `constants` do not fit the model's inputs.
     """
-    model, label, folder = read_model(source)
-    nodes, opsets = _inline_functions(model)
-    return _Import(model.graph, nodes, opsets, label, folder).graph(name, shapes or {}, constants or {})
-
-
-def _inline_functions(model: onnx.ModelProto) -> tuple[list[onnx.NodeProto], dict[str, int]]:
-    """The model's nodes, with calls to its own functions replaced by their bodies, and the opset of each domain."""
-    if model.functions:
-        import onnx.inliner
-
-        # Inlining copies what it is given: the weights are left out.
-        bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-        bare.graph.CopyFrom(onnx.GraphProto(name=model.graph.name, node=model.graph.node, input=model.graph.input,
-                                            output=model.graph.output))
-        try:
-            model = onnx.inliner.inline_local_functions(bare)
-        except (onnx.checker.ValidationError, RuntimeError) as error:
-            raise ModelError(f"the functions that the model defines are not valid: {error}") from None
-    return list(model.graph.node), {normal_domain(entry.domain): entry.version for entry in model.opset_import}
+    read = read_model(source)
+    limits = Limits.of(read.nodes, max_bytes)
+    nodes, opsets = inline_functions(read.proto, read.label, limits)
+    found = _Import(read.proto.graph, nodes, opsets, read.label, Source(read.folder, limits))
+    return found.graph(name, shapes or {}, constants or {})
 
 
 class _Import:
@@ -69,8 +60,8 @@ class _Import:
     problems met. `outer` is the import of the graph around a body."""
 
     def __init__(self, proto: onnx.GraphProto, nodes: list[onnx.NodeProto], opsets: dict[str, int], label: str,
-                 folder: Path | None, outer: _Import | None = None) -> None:
-        self._proto, self._opsets, self._label, self._folder, self._outer = proto, opsets, label, folder, outer
+                 source: Source, outer: _Import | None = None) -> None:
+        self._proto, self._opsets, self._label, self._source, self._outer = proto, opsets, label, source, outer
         self._nodes = ordered_nodes(proto, nodes, () if outer is None else outer)
         self._read = {name for node in nodes for name in names_read(node)} | {v.name for v in proto.output}
         self._weights = {tensor.name: tensor for tensor in proto.initializer}
@@ -91,13 +82,17 @@ class _Import:
         if self._problems:
             lines = "".join(f"\n  - {problem}" for problem in self._problems)
             raise UnsupportedError(f"{self._label} uses what cnncc does not support:{lines}", self._problems)
+        lost = next((v.name for v, value in zip(proto.output, outputs, strict=True) if value is None), None)
+        if lost is not None:
+            raise ModelError(f"the output '{lost}' of {self._label} is given by a node that computes fewer outputs; "
+                             "export it again")
         graph.set_outputs([v for v in outputs if v is not None], [v.name for v in proto.output])
         return graph
 
     def _begin(self, name: str) -> Graph:
         graph = self._graph = Graph(name)
         self._builder = Builder(graph, {v.name for v in self._proto.input} | set(self._weights)
-                                | {n for node in self._nodes for n in node.output} | self._read)
+                                | {n for node in self._nodes for n in node.output} | self._read, self._source.limits)
         for sparse in self._proto.sparse_initializer:
             self._fail(sparse.values.name, f"the initialiser '{sparse.values.name}' is sparse; make it dense")
         return graph
@@ -110,7 +105,7 @@ class _Import:
 
     def _body(self, proto: onnx.GraphProto, types: Sequence[TensorType]) -> tuple[Graph, list[Value]]:
         """A body within this graph (see control.BodyReader)."""
-        inner = _Import(proto, list(proto.node), self._opsets, self._label, self._folder, self)
+        inner = _Import(proto, list(proto.node), self._opsets, self._label, self._source, self)
         graph = inner._begin(proto.name or "body")
         for formal, type_ in zip(proto.input, types, strict=False):
             inner._values[formal.name] = graph.add_input(formal.name, type_)
@@ -139,7 +134,7 @@ class _Import:
                     constants: Mapping[str, np.typing.ArrayLike]) -> None:
         inputs = [v for v in self._proto.input if v.name not in self._weights and v.name not in self._values]
         check_names((*shapes, *constants), inputs)
-        types = InputTypes(inputs, shapes)
+        types = InputTypes(inputs, shapes, self._source.limits)
         for proto in inputs:
             try:
                 type_ = types.type_of(proto)
@@ -158,7 +153,7 @@ class _Import:
         elif name not in self._values:
             tensor = self._weights[name]
             try:
-                array = tensor_array(tensor, f"the initialiser '{name}'", self._folder)
+                array = tensor_array(tensor, f"the initialiser '{name}'", self._source)
                 self._values[name] = graph.add_constant(array, name)
             except UnsupportedError as error:
                 self._fail(name, f"{error}; export the model in float32")
@@ -171,6 +166,7 @@ class _Import:
     def _add_node(self, graph: Graph, node: onnx.NodeProto) -> None:
         """Adds a node; on failure its outputs are unknown, and what reads them is checked as far as it can be."""
         domain = normal_domain(node.domain)
+        self._source.limits.take_node()
         self._values.update((name, None) for name in node.output if name)
         try:
             if domain not in self._opsets:
@@ -180,13 +176,14 @@ class _Import:
         except ModelError as error:
             if not isinstance(error, UnsupportedError):
                 raise
-            self._report(node, domain, str(error))
+            self._report(node, domain, _shortened(error))
         except GraphError as error:
-            self._report(node, domain, f"{error}; check that the model is valid, or give other shapes or constants for "
-                                       "its inputs")
+            self._report(node, domain, f"{_shortened(error)}; check that the model is valid, or give other shapes or "
+                                       "constants for its inputs")
         except (ValueError, IndexError, ArithmeticError) as error:
             # Shape arithmetic on contents that the operator's reference cannot work with.
-            self._report(node, domain, f"its contents cannot be computed ({error}); check that the model is valid")
+            self._report(node, domain, f"its contents cannot be computed ({_shortened(error)}); check that the model "
+                                       "is valid")
         else:
             self._values.update(results)
 
@@ -201,7 +198,7 @@ class _Import:
             return self._expand(graph, node, schema, opset)
         if schema is not None and not domain and node.op_type in OPS and OPS[node.op_type].body_fields:
             return self._control(graph, node, schema)
-        attributes = attributes_of(node, schema, self._folder)
+        attributes = attributes_of(node, schema, self._source)
         if (domain, node.op_type) == ("", "Constant"):
             if node.output[0] not in self._read:
                 return {}
@@ -277,9 +274,12 @@ class _Import:
             self._read |= {name for inner in inside for name in names_read(inner)} | set(outputs)
             for inner in inside:
                 self._add_node(graph, inner)
-            pairs = zip(node.output, [self._value(graph, name) for name in outputs], strict=False)
+            if len(outputs) != len(node.output):
+                raise UnsupportedError(f"it has {len(node.output)} outputs, but its branch '{branch.name}' gives "
+                                       f"{len(outputs)}; export the model again")
+            pairs = zip(node.output, [self._value(graph, name) for name in outputs], strict=True)
             return {name: value for name, value in pairs if name and value is not None}
-        op, operands = control_node(node, inputs, schema, self._body)
+        op, operands = control_node(node, inputs, schema, self._source, self._body)
         while operands and operands[-1] is None:
             operands.pop()
         used = max((i for i, name in enumerate(node.output, 1) if name in self._read), default=1)
@@ -298,6 +298,12 @@ class _Import:
         names = [name or self._builder.fresh_name(f"{call.name}.{i}") for i, name in enumerate(outputs)]
         values = self._builder.node(op, inputs, call.name, names)
         return dict(zip(names, values, strict=True)) | call.given
+
+
+def _shortened(error: Exception) -> str:
+    """What an error says, without the middle where an attribute of the model made it endless."""
+    text = str(error)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST // 2]} ... {text[-_LONGEST // 2:]}"
 
 
 def _constant(attributes: Mapping[str, Any]) -> np.ndarray[Any, Any]:

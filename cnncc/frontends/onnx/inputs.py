@@ -11,7 +11,8 @@ import onnx
 
 from ...errors import GraphError, InputError, ModelError, UnsupportedError
 from ...ir import Dim, DimLike, DType, TensorType, parse_dim, symbol
-from .tensors import check_size, dtype_name
+from .limits import Limits
+from .tensors import dtype_name
 
 __all__ = ["InputShape", "InputTypes", "check_names", "matching_array"]
 
@@ -26,7 +27,9 @@ class InputTypes:
     named dimension in all inputs, and even of a fixed one, where the operators must then agree.
     """
 
-    def __init__(self, inputs: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, InputShape]) -> None:
+    def __init__(self, inputs: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, InputShape],
+                 limits: Limits) -> None:
+        self._limits = limits
         self._symbols: dict[str, Dim] = {}
         self._taken: set[str] = set()
         for proto in inputs:
@@ -59,7 +62,7 @@ class InputTypes:
         else:
             shape = tuple(self._dim(proto.name, axis, dim) for axis, dim in enumerate(tensor.shape.dim))
         type_ = TensorType(dtype, shape)
-        check_size(type_, what)
+        self._limits.check_type(type_, what)
         return type_
 
     def _dim(self, name: str, axis: int, dim: onnx.TensorShapeProto.Dimension) -> DimLike:

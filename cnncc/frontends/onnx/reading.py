@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from ...errors import ModelError
+from .limits import MAX_DEPTH, MAX_FILE_BYTES
+from .structure import graphs_of
 
-__all__ = ["OPSET_NEWEST", "read_model"]
+__all__ = ["OPSET_NEWEST", "ReadModel", "check_nesting", "normal_domain", "read_model"]
 
 OPSET_NEWEST: int = onnx.defs.onnx_opset_version()
 
@@ -26,12 +30,20 @@ _OTHER_FORMATS = (
 )
 
 
-def read_model(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, str, Path | None]:
-    """The model, what to call its source in errors, and the folder where its external data may lie.
+@dataclass(frozen=True)
+class ReadModel:
+    """A model, what to call its source in errors, the folder where its external data may lie, and how many nodes it
+    has, those of bodies and functions included."""
 
-    Raises ModelError where there is no such file, it is not ONNX, it is damaged, or it is newer than the installed
-    onnx package.
-    """
+    proto: onnx.ModelProto
+    label: str
+    folder: Path | None
+    nodes: int
+
+
+def read_model(source: str | Path | bytes | onnx.ModelProto) -> ReadModel:
+    """Raises ModelError where there is no such file, it is not ONNX, it is damaged, or it is newer than the installed
+    onnx package."""
     folder: Path | None = None
     if isinstance(source, (str, Path)):
         label, path = f"'{source}'", Path(source)
@@ -46,15 +58,22 @@ def read_model(source: str | Path | bytes | onnx.ModelProto) -> tuple[onnx.Model
     else:
         raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     _check_versions(model, label)
+    nodes = check_nesting(model, label)
     if not all(isinstance(text, str) for text in _texts(model)):
         raise ModelError(f"{label} has names that are not valid UTF-8; export or download it again")
-    return model, label, folder
+    return ReadModel(model, label, folder, nodes)
 
 
 def _read_file(path: Path, label: str) -> bytes:
-    if path.is_dir():
-        raise ModelError(f"{label} is a directory; give the path of the .onnx file in it")
     try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelError(f"{label} is a directory; give the path of the .onnx file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{label} is not a regular file; save the model to one, or give its bytes")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ModelError(f"{label} has {status.st_size:,} bytes, but an ONNX file at most {MAX_FILE_BYTES:,}; save "
+                             "the model with its weights as external data")
         return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"there is no file {label}; check the path") from None
@@ -84,19 +103,48 @@ def _is_text(head: bytes) -> bool:
     return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
+def check_nesting(model: onnx.ModelProto, label: str) -> int:
+    """The number of nodes, those of bodies and functions included. Raises ModelError where bodies stand too deep
+    within bodies: what is done with them later is recursive."""
+    return sum(len(nodes) for nodes, _ in _levels(model, label))
+
+
+def _levels(model: onnx.ModelProto, label: str) -> Iterator[tuple[Sequence[onnx.NodeProto], onnx.GraphProto | None]]:
+    """The nodes of each graph and function of the model, and the graph if it is one."""
+    pending: list[tuple[Sequence[onnx.NodeProto], onnx.GraphProto | None, int]] = [
+        (model.graph.node, model.graph, 0), *((f.node, None, 0) for f in model.functions)]
+    while pending:
+        nodes, graph, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            raise ModelError(f"{label} has bodies of If, Loop or Scan that stand more than {MAX_DEPTH} deep within "
+                             "each other; export it without them")
+        yield nodes, graph
+        pending += [(inner.node, inner, depth + 1) for node in nodes for inner in graphs_of(node)]
+
+
 def _texts(model: onnx.ModelProto) -> Iterator[object]:
     """All names in the model. Protobuf gives bytes, not str, for one that is not UTF-8."""
-    graph = model.graph
-    yield graph.name
     yield from (entry.domain for entry in model.opset_import)
+    for function in model.functions:
+        yield from (function.name, function.domain, function.overload, *function.input, *function.output,
+                    *function.attribute)
+        yield from (entry.domain for entry in function.opset_import)
+        yield from (attribute.name for attribute in function.attribute_proto)
+    for nodes, graph in _levels(model, ""):
+        for node in nodes:
+            yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
+            yield from (text for attribute in node.attribute for text in (attribute.name, attribute.ref_attr_name))
+        if graph is not None:
+            yield from _texts_of(graph)
+
+
+def _texts_of(graph: onnx.GraphProto) -> Iterator[object]:
+    yield graph.name
     yield from (tensor.name for tensor in graph.initializer)
     yield from (tensor.values.name for tensor in graph.sparse_initializer)
     for value in (*graph.input, *graph.output):
         yield value.name
         yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (attribute.name for attribute in node.attribute)
 
 
 def _check_versions(model: onnx.ModelProto, label: str) -> None:

@@ -8,7 +8,7 @@ import onnx
 
 from ...errors import ModelError
 
-__all__ = ["describe", "names_read", "ordered_nodes"]
+__all__ = ["describe", "graphs_of", "names_read", "ordered_nodes"]
 
 _SHOWN = 8
 
@@ -22,10 +22,14 @@ def node_name(node: onnx.NodeProto) -> str:
     return node.name or next((name for name in node.output if name), "")
 
 
+def graphs_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs that a node's attributes hold."""
+    return [g for a in node.attribute for g in ([a.g] if a.type == onnx.AttributeProto.GRAPH else a.graphs)]
+
+
 def names_read(node: onnx.NodeProto) -> list[str]:
     """What a node reads of the graph it stands in: its inputs, and what its bodies read of what is around them."""
-    bodies = [g for a in node.attribute for g in ([a.g] if a.type == onnx.AttributeProto.GRAPH else a.graphs)]
-    return [*(name for name in node.input if name), *(name for body in bodies for name in _captured(body))]
+    return [*(name for name in node.input if name), *(name for body in graphs_of(node) for name in _captured(body))]
 
 
 def _captured(body: onnx.GraphProto) -> list[str]:

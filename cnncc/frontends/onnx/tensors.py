@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
 
 from ...errors import ModelError, UnsupportedError
 from ...ir import DType, TensorType
+from .limits import Limits
 
-__all__ = ["MAX_RANK", "MAX_TENSOR_BYTES", "check_size", "dtype_name", "tensor_array"]
+__all__ = ["Source", "dtype_name", "tensor_array"]
 
 Array = np.ndarray[Any, Any]
-
-MAX_TENSOR_BYTES = 2**36
-MAX_RANK = 32
 
 # Where the elements of each type are if they are not in raw_data (onnx.proto, TensorProto); f16 as its bits.
 _TYPED_FIELDS = {DType.F32: "float_data", DType.F64: "double_data", DType.I64: "int64_data", DType.U64: "uint64_data",
                  DType.U32: "uint64_data"}
+
+
+# What ONNX says of external data (onnx.proto, TensorProto.external_data); the checksum is its writer's business.
+_KEYS = ("location", "offset", "length")
 
 
 def dtype_name(number: int) -> str:
@@ -30,24 +35,19 @@ def dtype_name(number: int) -> str:
     return str(names.get(number, f"number {number}")).lower()
 
 
-def check_size(type_: TensorType, what: str) -> None:
-    """Raises ModelError unless the fixed part of a type is of a size that could be a tensor's."""
-    if type_.rank > MAX_RANK:
-        raise ModelError(f"{what} has {type_.rank} dimensions; at most {MAX_RANK} are allowed")
-    fixed = [d for d in type_.shape if isinstance(d, int)]
-    if any(d < 0 for d in fixed):
-        raise ModelError(f"{what} has a negative dimension: {type_}")
-    # Zeros are left out, so that the other dimensions of an empty tensor are bounded as well.
-    if math.prod(d for d in fixed if d) * type_.dtype.itemsize > MAX_TENSOR_BYTES:
-        raise ModelError(f"{what} is {type_}, more than the {MAX_TENSOR_BYTES >> 30} GiB that a tensor may have")
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from and what it may ask for. External data may lie below `folder`; None if there is none."""
+
+    folder: Path | None
+    limits: Limits
 
 
-def tensor_array(tensor: onnx.TensorProto, what: str, folder: Path | None) -> Array:
+def tensor_array(tensor: onnx.TensorProto, what: str, source: Source) -> Array:
     """The contents of `tensor`, at most one copy.
 
     Args:
         what: names the tensor in errors, such as "the initialiser 'w'".
-        folder: the model's own folder, below which external data may lie; None if there is none.
 
     Raises:
         ModelError: the contents do not match the shape, or external data is not where it may be.
@@ -57,10 +57,11 @@ def tensor_array(tensor: onnx.TensorProto, what: str, folder: Path | None) -> Ar
     if dtype is None:
         raise UnsupportedError(f"{what} has the element type {dtype_name(tensor.data_type)}")
     type_ = TensorType(dtype, tuple(tensor.dims))
-    check_size(type_, what)
+    source.limits.take_weight(type_, what)
     count = math.prod(type_.static_shape)
+    _check_one_form(tensor, what)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        array = _read_external(tensor, type_, what, folder)
+        array = _read_external(tensor, type_, what, source.folder)
     elif tensor.HasField("raw_data"):
         raw = tensor.raw_data
         if len(raw) != type_.nbytes:
@@ -69,6 +70,16 @@ def tensor_array(tensor: onnx.TensorProto, what: str, folder: Path | None) -> Ar
     else:
         array = _typed_data(tensor, type_, count, what)
     return array.astype(dtype.numpy, copy=False).reshape(type_.static_shape)
+
+
+def _check_one_form(tensor: onnx.TensorProto, what: str) -> None:
+    """Raises ModelError where the elements are given in more than one way: which of them is meant nobody knows."""
+    given = [name for name in (*dict.fromkeys(_TYPED_FIELDS.values()), "int32_data", "string_data", "raw_data")
+             if len(getattr(tensor, name))]
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        given.append("external_data")
+    if len(given) > 1:
+        raise ModelError(f"{what} holds its elements in {' and in '.join(given)}; export the model again")
 
 
 def _typed_data(tensor: onnx.TensorProto, type_: TensorType, count: int, what: str) -> Array:
@@ -87,34 +98,58 @@ def _typed_data(tensor: onnx.TensorProto, type_: TensorType, count: int, what: s
 
 
 def _read_external(tensor: onnx.TensorProto, type_: TensorType, what: str, folder: Path | None) -> Array:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
+    """The contents from a file of their own. Keys that are not ONNX's (writers have their own) say nothing here."""
+    entries = {entry.key: entry.value for entry in tensor.external_data if entry.key in _KEYS}
+    if len(entries) != sum(entry.key in _KEYS for entry in tensor.external_data):
+        raise ModelError(f"{what} says twice where its external data is; export the model again")
+    location = entries.get("location", "")
+    if not all(isinstance(text, str) for text in entries.values()):
+        raise ModelError(f"{what} has its external data at {location!r}, which is not valid UTF-8; the file is damaged")
     if folder is None:
-        raise ModelError(f"{what} lies in the file '{entries.get('location', '')}' beside the model; give the path of "
-                         "the model, not its bytes")
-    path = _inside(entries.get("location", ""), what, folder)
+        raise ModelError(f"{what} lies in the file '{location[:200]}' beside the model; give the path of the model, "
+                         "not its bytes")
     offset = _number(entries.get("offset", "0"), "offset", what)
     length = _number(entries.get("length", str(type_.nbytes)), "length", what)
     if length != type_.nbytes:
-        raise ModelError(f"{what} is {type_}, {type_.nbytes} bytes, but its external data has {length}")
-    size = path.stat().st_size
-    if offset + length > size:
-        raise ModelError(f"{what} should lie at bytes {offset} to {offset + length} of '{path.name}', which has only "
-                         f"{size}; the file is cut short or belongs to another model")
-    with path.open("rb") as file:
-        file.seek(offset)
-        array = np.fromfile(file, type_.dtype.numpy.newbyteorder("<"), math.prod(type_.static_shape))
+        raise ModelError(f"{what} is {type_}, {type_.nbytes} bytes, but its external data has {length}; export the "
+                         "model again")
+    with _open_inside(location, what, folder) as file:
+        size = os.fstat(file.fileno()).st_size
+        if offset + length > size:
+            raise ModelError(f"{what} should lie at bytes {offset} to {offset + length} of '{location}', which has "
+                             f"only {size}; the file is cut short or belongs to another model")
+        try:
+            file.seek(offset)
+            array = np.fromfile(file, type_.dtype.numpy.newbyteorder("<"), math.prod(type_.static_shape))
+        except OSError as error:
+            raise ModelError(f"{what} cannot be read from '{location}': {error.strerror}") from None
     if array.nbytes != length:
-        raise ModelError(f"{what} could not be read whole from '{path.name}'")
+        raise ModelError(f"{what} could not be read whole from '{location}'; it changed meanwhile")
     return array
 
 
+def _open_inside(location: str, what: str, folder: Path) -> BinaryIO:
+    """The regular file at `location` below `folder`, opened. Links are followed first, then the place is judged. A file
+    that has another name too is refused: that may lie anywhere."""
+    path = _inside(location, what, folder)
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    try:
+        file = os.fdopen(os.open(path, flags), "rb")
+    except OSError as error:
+        raise ModelError(f"{what} cannot be read from '{location}': {error.strerror}") from None
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        file.close()
+        raise ModelError(f"{what} has its external data in '{location}', which is a hard link or no regular file; put "
+                         "a copy of the file in its place")
+    return file
+
+
 def _inside(location: str, what: str, folder: Path) -> Path:
-    """The regular file at `location` below `folder`. Links are followed first, then the place is judged."""
-    if not isinstance(location, str):
-        raise ModelError(f"{what} has its external data at {location!r}, which is not valid UTF-8; the file is damaged")
+    """Where `location` is, links followed, if that is a file below `folder`."""
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
-    outside = ModelError(f"{what} has its external data at '{location}', which is not inside the model's folder; only "
-                         "files below that folder are read")
+    outside = ModelError(f"{what} has its external data at '{location[:200]}', which is not inside the model's folder; "
+                         "only files below that folder are read")
     if not location or posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
         raise outside
     try:

@@ -248,8 +248,9 @@ class _BatchNormalization(ElementwiseLowering):
         x = inputs[0]
         assert x is not None
         scale, bias, mean, variance = (np.asarray(t.value, np.float64) for t in inputs[1:] if t is not None)
-        factor = scale / np.sqrt(variance + op.epsilon)
-        packed: Array = (factor if index == 1 else bias - mean * factor).astype(x.type.dtype.numpy)
+        with np.errstate(all="ignore"):  # a variance below zero gives NaN
+            factor = scale / np.sqrt(variance + op.epsilon)
+            packed: Array = (factor if index == 1 else bias - mean * factor).astype(x.type.dtype.numpy)
         return packed
 
 
