@@ -32,6 +32,7 @@ CASES = [
     deformed((1, 4, 7, 7), (2, 4, 2, 2), (5, 5), mask=True, dilations=(2, 2), offset_group=4),
     deformed((2, 64, 5, 4), (64, 32, 2, 2), (2, 4), mask=True, group=2, offset_group=4,
              pads=(0, 1, 0, 0), strides=(2, 1)),
+    deformed((1, 128, 4, 3), (64, 128, 3, 3), (4, 3), pads=(1, 1, 1, 1)),
     deformed((1, 32, 5, 4), (20, 32, 3, 3), (5, 4), bias=True, mask=True, pads=(1, 1, 1, 1)),
 ]
 

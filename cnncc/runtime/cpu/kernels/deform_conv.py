@@ -23,6 +23,8 @@ DIMS = (
 )  # fmt: skip
 SCRATCH_BYTES = 768 << 10  # of a task's rows, so that they stay in a cache while weights are read once for all of them
 MANY_TASKS = 16
+PANEL_BYTES = 256 << 10  # weights that are gone over again for each tile of a task
+LEAST_PIXELS, MOST_PIXELS = 48, 96  # of a task, which reads all weights
 
 
 def supports(shape: ConvShape, offset_groups: int, lanes: int) -> bool:
@@ -39,8 +41,8 @@ def launch(shape: ConvShape, offset_groups: int, lanes: int, tile: tuple[int, in
     (rows, vectors), width = tile, 4 * lanes
     blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels // shape.groups, lanes)
     tiles, row_bytes = ceil_div(out_blocks, vectors), shape.taps * blocks * width
-    wanted = min(SCRATCH_BYTES // max(1, row_bytes), ceil_div(shape.pixels * shape.images, MANY_TASKS), 96)
-    piece = max(1, ceil_div(wanted, rows)) * rows
+    wanted = min(SCRATCH_BYTES // max(1, row_bytes), ceil_div(shape.pixels * shape.images, MANY_TASKS), MOST_PIXELS)
+    piece = ceil_div(min(max(wanted, LEAST_PIXELS), max(shape.pixels, 1)), rows) * rows
     pieces = ceil_div(shape.pixels, piece)
     dims = (
         *shape.size[1:], *shape.out_size[1:], *shape.kernel[1:], *shape.stride[1:], *shape.dilation[1:],
@@ -87,10 +89,11 @@ def build(lanes: int, rows: int, vectors: int, masked: int):
 
     from cnncc.runtime.cpu.memory_access import load_f32, load_i64, stack, store_f32, store_i64
     from cnncc.runtime.cpu.simd import fma, load, splat, store, store_first
-    from cnncc.runtime.cpu.tile import tile_fma, tile_of_row, tile_store
+    from cnncc.runtime.cpu.tile import tile_fma, tile_load, tile_of_row, tile_store
 
     width, entry, taps_bytes, rows_bytes = 4 * lanes, 16, 64, 8 * rows  # an entry: an offset in bytes, a weight
     panel_row = vectors * width
+    chunk = PANEL_BYTES // panel_row
     zero, one, far_off = np.float32(0), np.float32(1), np.float32(2.0**30)
     word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
     IN_H, IN_W, OUT_H, OUT_W, K_H, K_W = (word[name] for name in DIMS[:6])
@@ -176,11 +179,17 @@ def build(lanes: int, rows: int, vectors: int, masked: int):
             group, first_block = panel // tiles, panel % tiles * vectors
             w, bias = load_i64(args + 8) + panel * depth * panel_row, load_i64(args + 24) + panel * panel_row
             to = y + (group * out_blocks + first_block) * plane
-            for first in range(0, count, rows):
-                for r in range(rows):
-                    store_i64(rows_at + 8 * r, scratch + min(first + r, count - 1) * row_bytes + 4 * group * depth)
-                acc = tile_fma(tile_of_row(bias, width, rows, vectors, lanes), rows_at, 4, w, panel_row, depth, 2)
-                tile_store(acc, to + first * width, width, plane, count - first, out_blocks - first_block)
+            for start in range(0, depth, chunk):
+                part, behind = min(chunk, depth - start), 4 * (group * depth + start)
+                for first in range(0, count, rows):
+                    for r in range(rows):
+                        store_i64(rows_at + 8 * r, scratch + min(first + r, count - 1) * row_bytes + behind)
+                    place_y, valid = to + first * width, out_blocks - first_block
+                    acc = tile_of_row(bias, width, rows, vectors, lanes)
+                    if start > 0:
+                        acc = tile_load(place_y, width, plane, count - first, valid, rows, vectors, lanes)
+                    acc = tile_fma(acc, rows_at, 4, w + start * panel_row, panel_row, part, 2)
+                    tile_store(acc, place_y, width, plane, count - first, valid)
 
     def deform_conv(args, begin, end):
         table, rows_at, scratch = stack(taps_bytes), stack(rows_bytes), load_i64(args + 48)
