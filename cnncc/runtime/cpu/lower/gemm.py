@@ -88,8 +88,8 @@ class _Product(Lowering):
         vectors = self.packed(choice, lanes)
         if vectors is None:
             return gemm.launch(shape, lanes, activation=kind, p=p, q=q, alpha=alpha, beta=beta, residual=residual)
-        if shape.batch:
-            raise PlanInvalid("gemm packs one matrix B for all")
+        if inputs[1] is None or shape.batch or self.matrix(op, inputs[1]) is None:
+            raise PlanInvalid("gemm packs one constant matrix B for all")
         tile = gemm.choose_tile("rows", shape.m, shape.n, lanes, vectors)
         return gemm.launch(shape, lanes, "rows", tile, True, kind, p, q, alpha, beta, residual)
 
