@@ -34,5 +34,5 @@ cuda: Any = _Simulator() if SIMULATED else _cuda
 
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as one that kernels call; it is inlined."""
-    found: Callable[..., Any] = function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
+    found: Callable[..., Any] = function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
     return found

@@ -52,26 +52,26 @@ def build_panel(form: str, width: int, tile: int, depth: int, threads: int, pitc
 
     @device
     def put_line(n, s, at, v):
-        store(s, at + n * rows * pitch, v[n])
+        store(s, at + n * rows * pitch, v)
 
     @device
     def put_lines(n, s, at, v):
-        store4(s, at + n * rows * pitch, v[n])
+        store4(s, at + n * rows * pitch, v)
 
     @device
     def put_run(n, s, at, v):
-        store(s, at + n * rows, v[n])
+        store(s, at + n * rows, v)
 
     @device
     def put_lane(i, s, at, v):
-        store(s, at + i * pitch, v[i])
+        store(s, at + i * pitch, v)
 
-    put_four = unroll(4, put_lane)
+    put_four = unroll(4, put_lane, each=("v",))
 
     @device
     def put_runs(n, s, at, v):
-        put_four(s, at + n * rows, v[n])
+        put_four(s, at + n * rows, v)
 
     puts = {(True, 1): put_line, (True, 4): put_lines, (False, 1): put_run, (False, 4): put_runs}
     fetch = unroll(count, fetch_lines if lines else fetch_runs)
-    return begin_lines if lines else begin_runs, fetch, unroll(count, puts[lines, width])
+    return begin_lines if lines else begin_runs, fetch, unroll(count, puts[lines, width], each=("v",))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
+
 from cnncc.runtime.cuda.integers import divide
 from cnncc.runtime.cuda.language import SIMULATED, device, float32, int32
 
-__all__ = ["fold", "lie_in_tile", "store_rows", "tile_fma", "unroll", "zeros"]
+__all__ = ["fold", "lie_in_tile", "map_patch", "store_rows", "tile_fma", "unroll", "zeros"]
 
 
 def zeros(count):
@@ -19,23 +21,56 @@ def zeros(count):
     return _zeros(count)
 
 
-def unroll(count, function):
+def unroll(count, function, each=()):
     """A function that gives the tuple function(0, ...), ..., function(count - 1, ...), the numbers being constants to
-    `function`, a device function."""
-    names = _parameters(function)[1:]
-    calls = "".join(f"function({n}, {', '.join(names)}), " for n in range(count))
-    return _write_out(function, names, f"return ({calls})")
+    `function`, a device function. A pair (rows, columns) for count gives two numbers, in C order.
+
+    Parameters named in `each` are tuples, of which a call gets the element with its number.
+    """
+    indices = list(np.ndindex(count)) if isinstance(count, tuple) else [(n,) for n in range(count)]
+    names = _parameters(function)[len(indices[0]):]
+    calls = [_call(index, n, names, each) for n, index in enumerate(indices)]
+    return _write_out(function, names, f"return ({', '.join(calls)},)")
 
 
-def fold(count, function):
-    """A function (value, ...) that puts function(n, value, ...) in the place of value, for n from 0 to count - 1."""
+def fold(count, function, each=()):
+    """A function (value, ...) that puts function(n, value, ...) in the place of value, for n from 0 to count - 1.
+    `each` is as for `unroll`."""
     names = _parameters(function)[1:]
-    calls = "; ".join(f"{names[0]} = function({n}, {', '.join(names)})" for n in range(count))
-    return _write_out(function, names, f"{calls}; return {names[0]}")
+    steps = [f"{names[0]} = {_call((n,), n, names, each)}" for n in range(count)]
+    return _write_out(function, names, "; ".join([*steps, f"return {names[0]}"]))
+
+
+def map_patch(matrix):
+    """A function of a patch [n, n], a tuple in C order, that gives matrix @ patch @ matrix.T. Elements of the matrix
+    are exact in single precision; there is no code for zeros."""
+    size, rows, space, lines = len(matrix[0]), range(len(matrix)), {}, []
+
+    def combine(row, names):
+        terms = []
+        for factor, name in zip(matrix[row], names, strict=True):
+            if abs(factor) == 1:
+                terms.append(f"{'-' if factor < 0 else '+'} {name}")
+            elif factor:
+                space[f"f{len(space)}"] = float32(factor)
+                terms.append(f"+ f{len(space) - 1} * {name}")
+        return " ".join(terms).removeprefix("+ ")
+
+    for row in rows:
+        lines += [f"t{row}_{j} = {combine(row, [f'v[{i * size + j}]' for i in range(size)])}" for j in range(size)]
+    results = [combine(column, [f"t{row}_{j}" for j in range(size)]) for row in rows for column in rows]
+    body = "; ".join([*lines, f"return ({', '.join(results)},)"])
+    exec(f"def mapped(v):\n    {body}", space)
+    return device(space["mapped"])
 
 
 def _parameters(function):
     return list(inspect.signature(getattr(function, "py_func", function)).parameters)
+
+
+def _call(index, n, names, each):
+    given = [*map(str, index), *(f"{name}[{n}]" if name in each else name for name in names)]
+    return f"function({', '.join(given)})"
 
 
 def _write_out(function, names, body):

@@ -85,26 +85,28 @@ def build(kh: int, sh: int, threads: int, residual: int, activation: str):
         lambda n, x, at, row, below, height: load_within(x, at + n * below, row + n, height)))
     read_weights = unroll(max(1, kh), device(lambda n, w, at, step: w[at + n * step]))
 
-    add_rows = fold(max(1, kh), device(lambda k, total, n, inputs, weights: total + inputs[n * sh + k] * weights[k]))
+    add_rows = fold(max(1, kh), device(lambda k, total, n, inputs, weights: total + inputs[n * sh + k] * weights),
+                    each=("weights",))
 
     @device
     def add_product(n, sums, x, at, row, below, height, step, weight):
         """One row of the kernel, which takes rows of the input ``step`` apart."""
-        return sums[n] + load_within(x, at + n * step * below, row + n * step, height) * weight
+        return sums + load_within(x, at + n * step * below, row + n * step, height) * weight
 
-    add_column = unroll(STRIP, device(lambda n, sums, inputs, weights: add_rows(sums[n], n, inputs, weights)))
-    add_row = unroll(STRIP, add_product)
+    add_column = unroll(STRIP, device(lambda n, sums, inputs, weights: add_rows(sums, n, inputs, weights)),
+                        each=("sums",))
+    add_row = unroll(STRIP, add_product, each=("sums",))
 
     @device
     def store_one(n, sums, shift, add, y, at, below, left, p, q):
         if n < left:
-            value = sums[n] + shift
+            value = sums + shift
             if residual:
                 value += add[at + n * below]
             y[at + n * below] = activate(value, p, q)
         return 0
 
-    store_strip = unroll(STRIP, store_one)
+    store_strip = unroll(STRIP, store_one, each=("sums",))
 
     def conv_depthwise(x, w, bias, add, y, channels, per_group, out_channels, in_h, in_w, out_h, out_w, kernel_h,
                        kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w, strips, total, p, q):

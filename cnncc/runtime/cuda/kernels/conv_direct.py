@@ -37,7 +37,7 @@ OPERANDS = ("x", "w", "bias", "add", "taps", "y", "scratch")
 DIMS = (
     "channels", "plane", "image", "in_d", "in_h", "in_w", "grid_h", "grid_w", "pixels", "total", "stride_d", "stride_h",
     "stride_w", "channel_steps", "steps", "split_steps", "splits", "groups", "out_channels", "w_pitch", "w_group",
-    "out_d", "out_h", "out_w", "y_plane", "y_image", "y_size", "bits",
+    "out_d", "out_h", "out_w", "y_plane", "y_image", "y_size", "bits", "y_first",
 )  # fmt: skip
 FORMS = ("wide", "channels", "taps", "transposed")
 STEP = 16          # bk
@@ -139,7 +139,7 @@ def launch(shape: ConvShape, tile: Tile, form: str, residual: bool = False, acti
         channels, plane, shape.channels * plane, *shape.size, *shape.out_size[1:], shape.pixels, total, *shape.stride,
         max(1, channel_steps), steps, split_steps, parts, shape.groups, out_channels, m_tiles * tile.m,
         k * m_tiles * tile.m, *shape.out_size, shape.pixels, shape.out_channels * shape.pixels, y_size,
-        sum(shape.kernel),
+        sum(shape.kernel), 0,
     )  # fmt: skip
     split, wide = int(parts > 1), int(shape.pixels % 4 == 0)
     params = make_params(form=form, bm=tile.m, bn=tile.n, bk=tile.k, wide=wide, split=split,
@@ -221,16 +221,16 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
 
     @device
     def put_one(n, s, at, v):
-        store(s, at + n * b_rows * bn, v[n])
+        store(s, at + n * b_rows * bn, v)
 
     @device
     def put_quad(n, s, at, v):
-        store4(s, at + n * b_rows * bn, v[n])
+        store4(s, at + n * b_rows * bn, v)
 
     fetch_a = unroll(a_loads, device(lambda n, w, at, pitch: load4(w, at + n * a_rows * pitch)))
-    put_a = unroll(a_loads, device(lambda n, s, at, v: store4(s, at + n * a_rows * bm, v[n])))
+    put_a = unroll(a_loads, device(lambda n, s, at, v: store4(s, at + n * a_rows * bm, v)), each=("v",))
     fetch_b = unroll(b_loads, fetch_quads if form == "wide" else fetch_taps if by_taps else fetch_channels)
-    put_b = unroll(b_loads, put_quad if form == "wide" else put_one)
+    put_b = unroll(b_loads, put_quad if form == "wide" else put_one, each=("v",))
 
     @device
     def read_table(table, taps, t, k, in_h, in_w, plane):
@@ -254,24 +254,24 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
 
     @device
     def finish_quad(n, v, shift, r, p, q):
-        return activate(v[n] + shift + r[n], p, q)
+        return activate(v + shift + r, p, q)
 
-    finish_four = unroll(4, finish_quad)
+    finish_four = unroll(4, finish_quad, each=("v", "r"))
 
     @device
-    def finish_wide(s, i, shift, add, y, scratch, at, part, p, q):
+    def finish_wide(s, i, bias, channel, add, y, scratch, at, part, p, q):
         v = load4(s, i)
         if split:
             store4(scratch, part + at, v)
         else:
-            store4(y, at, finish_four(v, shift, load4(add, at) if residual else nothing(), p, q))
+            store4(y, at, finish_four(v, bias[channel], load4(add, at) if residual else nothing(), p, q))
 
     @device
-    def finish_narrow(s, i, shift, add, y, scratch, at, part, p, q):
+    def finish_narrow(s, i, bias, channel, add, y, scratch, at, part, p, q):
         if split:
             scratch[part + at] = load(s, i)
         else:
-            value = load(s, i) + shift
+            value = load(s, i) + bias[channel]
             if residual:
                 value += add[at]
             y[at] = activate(value, p, q)
@@ -280,7 +280,7 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
 
     def conv(x, w, bias, add, taps, y, scratch, channels, plane, image, in_d, in_h, in_w, grid_h, grid_w, pixels, total,
              stride_d, stride_h, stride_w, channel_steps, steps, split_steps, splits, groups, out_channels, w_pitch,
-             w_group, out_d, out_h, out_w, y_plane, y_image, y_size, bits, p, q):
+             w_group, out_d, out_h, out_w, y_plane, y_image, y_size, bits, y_first, p, q):
         s = cuda.shared.array(shared_words, float32, 16)
         table = cuda.shared.array(table_words, int32, 16)
         t = int32(cuda.threadIdx.x)
@@ -368,7 +368,7 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
             ow = int32(ow * stride_w + taps[8 * phase + 4])
             valid = valid & (od < out_d) & (oh < out_h) & (ow < out_w)
             pixel = int32((od * out_h + oh) * out_w + ow)
-        y_at = int32(n * y_image + group * out_channels * y_plane + pixel)
+        y_at = int32(y_first + n * y_image + group * out_channels * y_plane + pixel)
         for half in range(2):
             cuda.syncthreads()
             if half == 0:
@@ -380,7 +380,7 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
                 for row in range(out_row, half_m, out_rows):
                     channel = int32(m0 + half * half_m + row)
                     if channel < out_channels:
-                        finish(s, int32(row * bn + out_at), bias[group * w_pitch + channel], add, y, scratch,
+                        finish(s, int32(row * bn + out_at), bias, int32(group * w_pitch + channel), add, y, scratch,
                                int32(y_at + channel * y_plane), int32(part * y_size), p, q)
 
     return conv

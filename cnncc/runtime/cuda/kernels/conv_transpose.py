@@ -69,7 +69,7 @@ def launch(shape: TransposeShape, tile: Tile, activation: str = "clip", p: float
     dims = (
         channels, plane, shape.channels * plane, *shape.size, *cells[1:], pixels, total, *shape.stride, channel_steps,
         steps, steps, 1, shape.groups, out_channels, w_pitch, steps * tile.k * w_pitch, *shape.out_size, out_pixels,
-        shape.out_channels * out_pixels, y_size, 0,
+        shape.out_channels * out_pixels, y_size, 0, 0,
     )  # fmt: skip
     params = make_params(form="transposed", bm=tile.m, bn=tile.n, bk=tile.k, wide=0, split=0, residual=0,
                          activation=activation)

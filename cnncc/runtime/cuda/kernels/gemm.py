@@ -137,9 +137,9 @@ def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int
 
     @device
     def finish_lane(n, v, c, r, c_at, c_column, at, alpha, beta, p, q):
-        return finish_one(v[n], c, r, c_at + n * c_column, at + n, alpha, beta, p, q)
+        return finish_one(v, c, r, c_at + n * c_column, at + n, alpha, beta, p, q)
 
-    finish_four = unroll(4, finish_lane)
+    finish_four = unroll(4, finish_lane, each=("v",))
 
     @device
     def finish_wide(s, i, c, r, y, scratch, c_at, c_column, at, part, alpha, beta, p, q):

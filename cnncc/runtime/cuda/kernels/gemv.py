@@ -74,17 +74,17 @@ def build(rows: int, width: int, warps: int, add: int, residual: int, activation
 
     fetch = unroll(ahead, device(lambda n, p, at, left: read(p, at + n * lane_step, n * lane_step, left)))
 
-    add_products = fold(ahead, device(lambda n, total, x, w: product(total, x[n], w[n])))
+    add_products = fold(ahead, device(lambda n, total, x, w: product(total, x, w)), each=("x", "w"))
     add_lanes = fold(5, device(lambda n, total: total + cuda.shfl_xor_sync(0xFFFFFFFF, total, 16 >> n)))
 
     @device
     def multiply_row(r, sums, a, at, line, m, left, w):
-        return add_products(sums[r], fetch(a, int32(at + r * line), left if r < m else int32(0)), w)
+        return add_products(sums, fetch(a, int32(at + r * line), left if r < m else int32(0)), w)
 
     @device
     def store_row(i, sums, m, c, r, y, c_at, c_row, at, n, alpha, beta, p, q):
         if i < m:
-            value = sums[i] * alpha
+            value = sums * alpha
             if add:
                 value += beta * c[c_at + i * c_row]
             if residual:
@@ -92,8 +92,8 @@ def build(rows: int, width: int, warps: int, add: int, residual: int, activation
             y[at + i * n] = activate(value, p, q)
         return 0
 
-    multiply, finish = unroll(rows, multiply_row), unroll(rows, store_row)
-    reduce = unroll(rows, device(lambda r, sums: add_lanes(sums[r])))
+    multiply, finish = unroll(rows, multiply_row, each=("sums",)), unroll(rows, store_row, each=("sums",))
+    reduce = unroll(rows, device(lambda r, sums: add_lanes(sums)), each=("sums",))
 
     def gemv(a, b, c, r, y, m, n, k, a_line, b_line, c_row, c_column, batch_1, batch_2, a_0, a_1, a_2, b_0, b_1, b_2,
              c_0, c_1, c_2, alpha, beta, p, q):

@@ -19,6 +19,7 @@ _MODULES = {
     "copy": "copy transpose",
     "elementwise": "elementwise",
     "gather": "gather",
+    "conv_winograd": "winograd_input winograd_output",
     "gemm": "gemm gemm_sum",
     "gemv": "gemv",
     "grid_sample": "grid_sample",

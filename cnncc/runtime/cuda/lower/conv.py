@@ -17,9 +17,9 @@ from ...cpu.lower.activation import epilogue
 from ...cpu.lower.conv import assumed_shape, conv_shape
 from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from ..devices import DEFAULT, Device
-from ..kernel import MAX_INTEGER, Launch
-from ..kernels import conv_depthwise, conv_direct
-from ..tiles import ROWS, Product, choose_tile, moved_bytes, seconds
+from ..kernel import MAX_INTEGER, Launch, ceil_div
+from ..kernels import conv_depthwise, conv_direct, conv_winograd
+from ..tiles import L2_SPEED, PROLOGUE, ROWS, Product, choose_tile, moved_bytes, seconds
 
 __all__ = ["ALGORITHMS", "LOWERINGS", "ConvLowering"]
 
@@ -117,6 +117,46 @@ class Depthwise(Algorithm):
         return conv_depthwise.launch(shape, residual, *activation)
 
 
+class Winograd(Algorithm):
+    """F(m,3) along both axes: fewer products, but what is between its kernels goes through memory, or the cache."""
+
+    def __init__(self, m: int) -> None:
+        self.m = m
+
+    def product(self, shape: ConvShape) -> Product:
+        tiles = conv_winograd.images_at_once(shape, self.m) * math.prod(conv_winograd.count_tiles(shape, self.m))
+        points = (self.m + 2) ** 2
+        return Product(shape.out_channels, tiles, shape.channels, points,
+                       moved_bytes(points * shape.channels * shape.out_channels))
+
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+        if self.m not in forms or not conv_winograd.supports(shape):
+            return None
+        product = self.product(shape)
+        runs = ceil_div(shape.images, conv_winograd.images_at_once(shape, self.m))
+        between = 2 * moved_bytes(product.batch * product.n * (shape.channels + shape.out_channels))
+        speed = device.bandwidth * (L2_SPEED if between < device.l2 else 1.0)
+        return traffic(shape) / device.bandwidth + runs * (
+            seconds(device, product, choose_tile(device, product, splits=False)) + 2 * (device.launch + PROLOGUE)
+            + between / speed)
+
+    def params(self, shape: ConvShape, device: Device) -> Params:
+        return {"m": self.m, "rows": choose_tile(device, self.product(shape), splits=False).m}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params) -> Array:
+        return conv_winograd.pack_weights(w, self.m, rows_of(params))
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params) -> Array:
+        return np.zeros(shape.out_channels, np.float32) if bias is None else np.ascontiguousarray(bias)
+
+    def launch(self, shape: ConvShape, params: Params, device: Device, residual: bool,
+               activation: Activation) -> Launch:
+        if not conv_winograd.supports(shape):
+            raise PlanInvalid("conv_winograd needs a 3x3 kernel of stride 1, and no groups")
+        tile = choose_tile(device, self.product(shape), [rows_of(params)], splits=False)
+        return conv_winograd.launch(shape, self.m, tile, residual, *activation)
+
+
 def traffic(shape: ConvShape) -> float:
     """Bytes that come from and go to device memory once, a residual apart."""
     return moved_bytes(shape.images * shape.channels * math.prod(shape.size),
@@ -135,6 +175,8 @@ def rows_of(params: Params) -> int:
 ALGORITHMS: dict[str, Algorithm] = {
     "conv_depthwise": Depthwise(),
     "conv_direct": Direct(),
+    "conv_winograd/2": Winograd(2),
+    "conv_winograd/4": Winograd(4),
 }
 
 
