@@ -106,7 +106,7 @@ def _no_unroll(module: ir.Module):
     return module.add_metadata([disable])
 
 
-def _multiply(builder, kind: Tile, acc, x_of_row, weights):
+def emit_update(builder, kind: Tile, acc, x_of_row, weights):
     """One rank-1 update; ``x_of_row(r)`` gives a scalar."""
     out = list(acc)
     for r in range(kind.rows):
@@ -129,7 +129,7 @@ def emit_reduction(builder, kind: Tile, tile, count, unroll: int, row_address, l
         def x_of_row(r):
             return builder.load(pointer(builder, row_address(r, index), F32), align=4)
 
-        return _multiply(builder, kind, acc, x_of_row, load_weights(i, u))
+        return emit_update(builder, kind, acc, x_of_row, load_weights(i, u))
 
     def body(times):
         def run(i, acc):

@@ -7,31 +7,42 @@ from numba.extending import intrinsic
 from cnncc.runtime.cpu.simd import F32, I64, constant, pointer, splat_value, vector
 from cnncc.runtime.cpu.tile import (
     Tile,
+    emit_loop,
     emit_reduction,
+    emit_update,
     emit_weights,
-    literal_values,
     load_addresses,
     load_word,
     pack,
+    unpack,
 )
 
 
 @intrinsic(prefer_literal=True)
-def tile_fma_spread(typingctx, tile, rows_at, offsets_at, w, w_step, count, unroll):
-    """As ``tile_fma`` with x_r[i] anywhere: at rows_at[r] + offsets_at[i], both tables of int64."""
+def tile_fma_strips(typingctx, tile, x, row_step, tap_step, offsets_at, strips, taps, w, w_step):
+    """``tile[r, v] += x_r[s, t] * w_v[s * taps + t]`` for s < strips, t < taps.
+
+    x_r[s, t] is at x + r * row_step + offsets_at[s] + t * tap_step, with a table of int64 offsets; w_v[i] is at
+    w + i * w_step + v * lanes * 4. All but the addresses and ``strips`` are constants.
+    """
     if not isinstance(tile, Tile):
         return None
-    times = constant(unroll)
-    kinds = (types.int64, types.int64, types.int64, w_step, count, unroll)
+    row, across, times, step = (constant(number) for number in (row_step, tap_step, taps, w_step))
+    kinds = (types.int64, row_step, tap_step, types.int64, types.int64, taps, types.int64, w_step)
 
     def codegen(context, builder, sig, args):
-        value, rows_at, offsets_at, w, w_step, count, _ = literal_values(args, sig.args)
-        rows = load_addresses(builder, rows_at, tile.rows)
+        value, x, _, _, offsets_at, strips, _, w, _ = args
 
-        def row_address(r, index):
-            return builder.add(rows[r], load_word(builder, offsets_at, index))
+        def body(strip, acc):
+            start = builder.add(x, load_word(builder, offsets_at, strip))
+            load_weights = emit_weights(builder, tile, builder.add(w, builder.mul(strip, I64(times * step))), I64(step))
+            for t in range(times):
+                places = [builder.add(start, I64(t * across + r * row)) for r in range(tile.rows)]
+                scalars = [builder.load(pointer(builder, place, F32), align=4) for place in places]
+                acc = emit_update(builder, tile, acc, lambda r, found=scalars: found[r], load_weights(I64(0), t))
+            return acc
 
-        return emit_reduction(builder, tile, value, count, times, row_address, emit_weights(builder, tile, w, w_step))
+        return pack(builder, emit_loop(builder, I64(0), strips, 1, unpack(builder, value, tile), body), tile)
 
     return signature(tile, tile, *kinds), codegen
 

@@ -56,6 +56,23 @@ def test_random(name: str, seed: int) -> None:
     expect(op, x, all_runs(op, [x], lanes=WIDTHS[seed % 3 : seed % 3 + 1], threads=(1, 2)))
 
 
+@pytest.mark.parametrize("name", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("kernel", "stride", "pads", "width"),
+                         [(2, 2, (0, 0), 28), (3, 2, (1, 1), 37), (3, 1, (1, 1), 50), (5, 1, (4, 3), 3)])
+def test_plain_windows_by_columns(name: str, kernel: int, stride: int, pads: tuple[int, int], width: int) -> None:
+    """Plain inputs stay plain; rows that are no multiple of a vector, and windows that the borders clip."""
+    rng = np.random.default_rng(width)
+    more = {"count_include_pad": bool(width % 2)} if name == "AveragePool" else {}
+    op = OPS[name](kernel_shape=(kernel, kernel), strides=(stride, stride), pads=(1, pads[0], 0, pads[1]), **more)
+    x = numbers(rng, (1, 5, 11, width))
+    tensor = Tensor(TensorType(DType.F32, x.shape), "plain")
+    (y_type,) = op.infer(Operand(tensor.type))[:1]
+    choice = LOWERINGS[name].choose(op, [tensor], [y_type], 16)
+    assert not isinstance(choice, Refusal) and choice.kernel == "pool_columns"
+    for lanes in WIDTHS:
+        expect(op, x, all_runs(op, [x], lanes=(lanes,), threads=(1,)))
+
+
 @pytest.mark.parametrize("name", ["GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"])
 @pytest.mark.parametrize(
     "shape", [(1, 5, 3, 3), (2, 33, 7, 7), (1, 64, 1, 1), (1, 16, 130, 3), (3, 20, 1000), (1, 8, 2, 3, 4)]

@@ -3,12 +3,13 @@
     y[p, o] = act(bias[o] + add[p, o] + sum over ic, kd, kh, kw of x[ic, pixel(p, kd, kh, kw)] * w[o, ic, kd, kh, kw])
 
 A task is some output rows. It copies the input rows that they need, with the padding around them, to scratch memory;
-there each term of the sum lies at the same distance from its pixel, the distances being one table. A register tile is
-``rows`` output pixels times ``vectors`` blocks of ``lanes`` output channels.
+there each term of the sum lies at the same distance from its pixel. A strip is the ``taps`` taps along a row of the
+kernel (or one of them); the distances of strips are one table. A register tile is ``rows`` output pixels of one row
+times ``vectors`` blocks of ``lanes`` output channels.
 
 Layouts (float32): x is [N, IC, D*H*W]; y and add are [N, OC/c, OD*OH*OW, c]; bias is [tiles, vectors * c]; weights
 are [tiles, IC, KD*KH*KW, vectors * c], surplus output channels being zero. Scratch: the patch
-[IC, KD, patch_h, patch_w], then the table of IC*KD*KH*KW int64.
+[IC, KD, patch_h, patch_w], then the table of int64.
 """
 
 import math
@@ -16,26 +17,41 @@ import math
 import numpy as np
 
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape, choose_tile
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
-    "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w", "stride_d", "stride_h", "stride_w",
+    "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w", "stride_d", "stride_h",
     "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w", "channels", "out_blocks", "tiles",
     "group_rows", "row_groups", "patch_h", "patch_w", "table", "a", "b",
 )  # fmt: skip
-TASK_MACS, PATCH_BYTES = 2e6, 128 << 10
+TASK_MACS, PATCH_BYTES, MOST_TAPS = 2e6, 128 << 10, 11
 # (rows, vectors) by lanes, with their merit: what the compiler keeps in registers
 TILES = {
-    16: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (10, 2): 0.95, (12, 1): 0.85},
+    16: {
+        (6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.99, (14, 2): 1.0, (10, 2): 0.98, (14, 1): 0.92, (10, 1): 0.9, (7, 1): 0.8,
+    },
     8: {(6, 2): 1.0, (5, 2): 0.97, (8, 1): 0.9},
-    4: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.98, (10, 2): 0.95, (12, 1): 0.85},
+    4: {(6, 4): 1.0, (5, 4): 0.99, (7, 3): 0.99, (10, 2): 0.98, (14, 1): 0.92, (10, 1): 0.9, (7, 1): 0.8},
 }
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:
     """Few channels, no groups, and rows of a sensible length (the patch of one row has to fit a cache)."""
     return shape.groups == 1 and 2 * shape.channels <= lanes and _patch(shape, 1)[2] <= 1 << 20
+
+
+def count_tiles(shape: ConvShape, lanes: int, tile: tuple[int, int]) -> int:
+    """Register tiles of an image."""
+    rows, vectors = tile
+    lines = shape.out_size[0] * shape.out_size[1]
+    return lines * ceil_div(shape.out_size[2], rows) * ceil_div(ceil_div(shape.out_channels, lanes), vectors)
+
+
+def choose_tile(shape: ConvShape, lanes: int) -> tuple[int, int]:
+    """(rows, vectors) with the least padded work."""
+    tiles = TILES[lanes]
+    return min(tiles, key=lambda tile: count_tiles(shape, lanes, tile) * math.prod(tile) / tiles[tile])
 
 
 def _patch(shape: ConvShape, rows: int) -> tuple[int, int, int]:
@@ -63,16 +79,17 @@ def launch(
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
     if not supports(shape, lanes):
         raise ValueError(f"{shape} is no first layer")
-    rows, vectors = tile or choose_tile(shape, lanes, TILES)
+    rows, vectors = tile or choose_tile(shape, lanes)
     blocks, width = ceil_div(shape.out_channels, lanes), 4 * lanes
     tiles = ceil_div(blocks, vectors)
     group_rows = _group_rows(shape, tiles * vectors * lanes)
     row_groups = ceil_div(shape.out_size[1], group_rows)
     patch_h, patch_w, patch_bytes = _patch(shape, group_rows)
-    table = ceil_div(patch_bytes + width, 64) * 64
+    table = ceil_div(patch_bytes + width + 4 * rows * shape.stride[2], 64) * 64  # the last tile of a row reads on
+    taps = shape.kernel[2] if shape.dilation[2] == 1 and shape.kernel[2] <= MOST_TAPS else 1
     terms = shape.channels * shape.taps
     dims = (
-        *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad, shape.channels,
+        *shape.size, *shape.out_size, *shape.kernel, *shape.stride[:2], *shape.dilation, *shape.pad, shape.channels,
         blocks, tiles, group_rows, row_groups, patch_h, patch_w, table, float_word(a), float_word(b),
     )  # fmt: skip
     y_bytes = shape.images * blocks * shape.pixels * width
@@ -82,9 +99,12 @@ def launch(
     }  # fmt: skip
     if residual:
         reads["add"] = (0, y_bytes)
-    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual))
+    params = make_params(
+        lanes=lanes, rows=rows, vectors=vectors, taps=taps, stride=shape.stride[2], activation=activation,
+        residual=int(residual),
+    )  # fmt: skip
     tasks = shape.images * shape.out_size[0] * row_groups
-    return Launch(KERNEL, params, dims, tasks, 1, table + 8 * terms, reads, {"y": (0, y_bytes)})
+    return Launch(KERNEL, params, dims, tasks, 1, table + 8 * (terms // taps), reads, {"y": (0, y_bytes)})
 
 
 def pack_weights(w: np.ndarray, lanes: int, vectors: int) -> np.ndarray:
@@ -96,23 +116,22 @@ def pack_weights(w: np.ndarray, lanes: int, vectors: int) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(tiles, columns, -1).transpose(0, 2, 1)).reshape(-1)
 
 
-def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
-    """Compile-time constants are the tile and the epilogue."""
+def build(lanes: int, rows: int, vectors: int, taps: int, stride: int, activation: str, residual: int):
+    """Compile-time constants are the tile, the steps along a row and the epilogue."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import load_words, outside, stack, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import load_words, outside, store_i64, word_float
     from cnncc.runtime.cpu.simd import load_first, splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_of_row
-    from cnncc.runtime.cpu.tile_spread import tile_fma_spread
+    from cnncc.runtime.cpu.tile_spread import tile_fma_strips
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
-    width, columns, row_bytes = 4 * lanes, 4 * lanes * vectors, 8 * rows
-    unroll = 1 if vectors == 2 else 2  # two updates of so many rows do not fit the registers
+    width, columns, row_step = 4 * lanes, 4 * lanes * vectors, 4 * stride
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
-    K_D, K_H, K_W, STRIDE_D, STRIDE_H, STRIDE_W = (word[f"{n}_{axis}"] for n in ("k", "stride") for axis in "dhw")
+    K_D, K_H, K_W, STRIDE_D, STRIDE_H = (word[n] for n in ("k_d", "k_h", "k_w", "stride_d", "stride_h"))
     DILATION_D, DILATION_H, DILATION_W, PAD_D, PAD_H, PAD_W = (
         word[f"{n}_{axis}"] for n in ("dilation", "pad") for axis in "dhw"
     )
@@ -148,54 +167,42 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
 
     @register_jitable
     def tabulate(words, table):
-        """The distance of each term from its pixel; the number of terms."""
-        k_d, k_h, k_w, patch_h, patch_w = words[K_D], words[K_H], words[K_W], words[PATCH_H], words[PATCH_W]
-        terms = 0
-        for plane in range(words[CHANNELS] * k_d):
+        """The distance of each strip from its pixel; how many there are."""
+        k_h, patch_h, patch_w, across = words[K_H], words[PATCH_H], words[PATCH_W], words[K_W] // taps
+        strips = 0
+        for plane in range(words[CHANNELS] * words[K_D]):
             for j in range(k_h):
-                for t in range(k_w):
-                    row = plane * patch_h + j * words[DILATION_H]
-                    store_i64(table + 8 * terms, 4 * (row * patch_w + t * words[DILATION_W]))
-                    terms += 1
-        return terms
-
-    @register_jitable
-    def locate(words, rows_at, p, last):
-        """Addresses in the patch of the pixels p .. p+rows-1 of a task, held at ``last``."""
-        out_w, step = words[OUT_W], 4 * words[STRIDE_W]
-        w = p % out_w
-        row = words[SCRATCH] + 4 * (p // out_w * words[STRIDE_H]) * words[PATCH_W]
-        for r in range(rows):
-            store_i64(rows_at + 8 * r, row + w * step)
-            if p + r < last:
-                w += 1
-                if w == out_w:
-                    w = 0
-                    row += 4 * words[STRIDE_H] * words[PATCH_W]
+                row = plane * patch_h + j * words[DILATION_H]
+                for t in range(across):
+                    store_i64(table + 8 * strips, 4 * (row * patch_w + t * words[DILATION_W]))
+                    strips += 1
+        return strips
 
     def conv_first(args, begin, end):
         words = load_words(args, word_count)
-        rows_at = stack(row_bytes)
         out_d, out_h, out_w, tiles = words[OUT_D], words[OUT_H], words[OUT_W], words[TILES]
         plane, out_blocks, row_groups = out_d * out_h * out_w * width, words[OUT_BLOCKS], words[ROW_GROUPS]
         x_image = 4 * words[CHANNELS] * words[IN_D] * words[IN_H] * words[IN_W]
         table = words[SCRATCH] + words[TABLE]
-        terms = tabulate(words, table)
+        strips = tabulate(words, table)
+        line_bytes = 4 * words[STRIDE_H] * words[PATCH_W]
         a, b = word_float(words[A]), word_float(words[B])
         for task in range(begin, end):
             h, q = task % row_groups * words[GROUP_ROWS], task // row_groups
             d, image = q % out_d, q // out_d
-            pixels = min(words[GROUP_ROWS], out_h - h) * out_w
+            count = min(words[GROUP_ROWS], out_h - h)
             fill(words, words[X] + image * x_image, d, h)
             for tile in range(tiles):
                 at = (image * out_blocks + tile * vectors) * plane + (d * out_h + h) * out_w * width
-                w, bias = words[W] + tile * terms * columns, words[BIAS] + tile * columns
-                for p in range(0, pixels, rows):
-                    locate(words, rows_at, p, pixels - 1)
-                    acc = tile_of_row(bias, width, rows, vectors, lanes)
-                    acc = tile_fma_spread(acc, rows_at, table, w, columns, terms, unroll)
-                    y, add = words[Y] + at + p * width, words[ADD] + at + p * width
-                    tile_finish(acc, y, width, plane, pixels - p, out_blocks - tile * vectors, add, a, b)
+                w, bias = words[W] + tile * strips * taps * columns, words[BIAS] + tile * columns
+                for line in range(count):
+                    x = words[SCRATCH] + line * line_bytes
+                    for p in range(0, out_w, rows):
+                        acc = tile_of_row(bias, width, rows, vectors, lanes)
+                        acc = tile_fma_strips(acc, x + p * row_step, row_step, 4, table, strips, taps, w, columns)
+                        place = at + (line * out_w + p) * width
+                        y, add = words[Y] + place, words[ADD] + place
+                        tile_finish(acc, y, width, plane, out_w - p, out_blocks - tile * vectors, add, a, b)
 
     return conv_first
 

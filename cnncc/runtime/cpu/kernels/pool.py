@@ -2,7 +2,8 @@
 
 A task is some rows of outputs of one plane: a block of channels of one image, or a channel where plain. Each window is
 clipped to the input before its taps are read, so that padding is never touched; between the clipped columns at both
-ends of a row four windows are reduced at a time.
+ends of a row four windows are reduced at a time. Maxima and means of plain float32 with short steps along the rows have
+a kernel of their own, in which a vector is so many neighbouring windows.
 """
 
 import math
@@ -18,6 +19,7 @@ DIMS = (
     "shift_d", "shift_h", "shift_w", "rows", "pieces",
 )  # fmt: skip
 TASK_BYTES = 32 << 10
+COLUMN_STRIDES, COLUMN_TAPS = (1, 2), 7
 Three = tuple[int, int, int]
 
 
@@ -56,6 +58,18 @@ def launch(shape: PoolShape, kind: str, lanes: int, dtype: str = "f32", p: int =
         KERNEL, params, dims, tasks=shape.planes * shape.out_size[0] * pieces if outputs else 0,
         reads={"x": (0, item * shape.planes * math.prod(shape.size))}, writes={"y": (0, item * outputs)},
     )  # fmt: skip
+
+
+def has_columns(kind: str, dtype: str, taps: int, stride: int) -> bool:
+    """Whether plain windows can be reduced a vector at a time; ``taps`` and ``stride`` are those along a row."""
+    return kind in ("max", "mean") and dtype == "f32" and stride in COLUMN_STRIDES and taps <= COLUMN_TAPS
+
+
+def launch_columns(shape: PoolShape, kind: str, lanes: int) -> Launch:
+    """The step of a pool for which `has_columns` holds."""
+    whole = launch(shape, kind, 1)
+    params = make_params(kind=kind, lanes=lanes, taps=shape.kernel[2], stride=shape.stride[2])
+    return Launch(COLUMNS, params, whole.dims, tasks=whole.tasks, reads=whole.reads, writes=whole.writes)
 
 
 class _Emitter:
@@ -156,6 +170,130 @@ class _Emitter:
             store(b, (y + i * self.item).v, result, self.dtype, self.lanes)
 
 
+class _ColumnsEmitter(_Emitter):
+    """Writes the code of ``vector`` neighbouring columns of outputs."""
+
+    def __init__(self, kind: str, vector: int, taps: int, stride: int) -> None:
+        super().__init__(kind, 1, "f32", 1)
+        self.kind, self.vector, self.taps, self.stride = kind, vector, taps, stride
+
+    def columns(self):
+        """(args, x, y, od, first, rows, w): outputs [first, first + rows) x [w, w + vector) of plane od, at ``y``."""
+        from cnncc.runtime.cpu.emit import Whole, emitted, first_lanes, loop, store, words
+
+        def code(context, b, args, x, y, od, first, rows, w):
+            word, od, w = words(b, args, (*OPERANDS, *DIMS)), Whole(b, od), Whole(b, w)
+            in_w, dilation = word("in_w"), word("dilation_w")
+            left = w * self.stride - word("begin_w")
+            loads = [left + dilation * t + h * self.vector for t in range(self.taps) for h in range(self.stride)]
+            masks = [self._below(b, at, in_w) for at in loads]
+            kept = first_lanes(b, (word("out_w") - w).v, self.vector)
+            wide = self._counts(b, left + word("shift_w"), dilation, word("room_w")) if self.kind == "mean" else None
+            row_step, plane_step = word("dilation_h") * in_w * 4, word("dilation_d") * word("in_h") * in_w * 4
+            d, depth_from, depth = self._clipped(word, od, "d")
+
+            def row(number, _):
+                h, height_from, height = self._clipped(word, Whole(b, number), "h")
+                at = Whole(b, x) + (d * word("in_h") + h) * in_w * 4 + depth_from * plane_step + height_from * row_step
+                total = self._window(b, at, (depth, plane_step), (height, row_step), loads, masks)
+                if wide is not None:
+                    area = self._counted(word, od, "d") * self._counted(word, Whole(b, number), "h")
+                    total = self._mean(b, total, wide, area)
+                place = Whole(b, y) + (Whole(b, number) * word("out_w") + w) * 4
+                store(b, place.v, total, "f32", self.vector, kept)
+                return []
+
+            loop(b, first, b.add(first, rows), 1, [], row)
+
+        return emitted("columns", 7, code)
+
+    def _lanes(self, b, start, step):
+        """<vector x i32>: start + lane * step."""
+        from cnncc.runtime.cpu.emit import spread
+        from cnncc.runtime.cpu.simd import I32, ir
+
+        lanes = ir.Constant(ir.VectorType(I32, self.vector), [lane * step for lane in range(self.vector)])
+        return b.add(lanes, spread(b, b.trunc(start.v, I32), self.vector))
+
+    def _below(self, b, start, size, step=1):
+        """The lanes where start + lane * step is in [0, size)."""
+        from cnncc.runtime.cpu.emit import spread
+        from cnncc.runtime.cpu.simd import I32
+
+        return b.icmp_unsigned("<", self._lanes(b, start, step), spread(b, b.trunc(size.v, I32), self.vector))
+
+    def _counts(self, b, start, dilation, room):
+        """How many taps of each window count along the row."""
+        from cnncc.runtime.cpu.simd import F32, ir
+
+        total = ir.Constant(ir.VectorType(F32, self.vector), None)
+        for t in range(self.taps):
+            inside = self._below(b, start + dilation * t, room, self.stride)
+            total = b.fadd(total, b.uitofp(inside, total.type))
+        return total
+
+    def _mean(self, b, total, wide, area):
+        from cnncc.runtime.cpu.emit import number, spread
+        from cnncc.runtime.cpu.simd import F32
+
+        count = b.fmul(wide, spread(b, b.sitofp(area.v, F32), self.vector))
+        one = number("f32", self.vector, 1)
+        return b.fdiv(total, b.select(b.fcmp_ordered("<", count, one), one, count))
+
+    def _window(self, b, at, planes, rows, loads, masks):
+        """The vector of windows whose first row of taps is at ``at``."""
+        from cnncc.runtime.cpu.emit import load, loop, number
+        from cnncc.runtime.cpu.simd import I32, I64, ir
+
+        start = number("f32", self.vector, self.reduction.start)
+        evens = ir.Constant(ir.VectorType(I32, self.vector), list(range(0, 2 * self.vector, 2)))
+
+        def taps(place, total):
+            found = []
+            for column, mask in zip(loads, masks, strict=True):
+                value = load(b, b.add(place, (column * 4).v), "f32", self.vector, mask)
+                found.append(b.select(mask, value, start))
+            for t in range(self.taps):
+                value = found[t * self.stride]
+                if self.stride == 2:
+                    value = b.shuffle_vector(value, found[2 * t + 1], evens)
+                total = self.reduction.step(b, total, value)
+            return total
+
+        def line(_, carried):
+            place, total = carried
+            return [b.add(place, rows[1].v), taps(place, total)]
+
+        def plane(_, carried):
+            place, total = carried
+            return [b.add(place, planes[1].v), loop(b, I64(0), rows[0].v, 1, [place, total], line)[1]]
+
+        return loop(b, I64(0), planes[0].v, 1, [at.v, start], plane)[1]
+
+
+def build_columns(kind: str, lanes: int, taps: int, stride: int):
+    from cnncc.runtime.cpu.emit import quotient, remainder, smaller
+    from cnncc.runtime.cpu.memory_access import load_i64
+
+    columns = _ColumnsEmitter(kind, lanes, taps, stride).columns()
+    word = {name: 8 * (len(OPERANDS) + i) for i, name in enumerate(DIMS)}
+    IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{side}_{axis}"] for side in ("in", "out") for axis in "dhw")
+    ROWS, PIECES = word["rows"], word["pieces"]
+
+    def pool_columns(args, begin, end):
+        x, y, rows, pieces = load_i64(args), load_i64(args + 8), load_i64(args + ROWS), load_i64(args + PIECES)
+        out_d, out_h, out_w = load_i64(args + OUT_D), load_i64(args + OUT_H), load_i64(args + OUT_W)
+        plane = load_i64(args + IN_D) * load_i64(args + IN_H) * load_i64(args + IN_W) * 4
+        for task in range(begin, end):
+            first, rest = remainder(task, pieces) * rows, quotient(task, pieces)
+            od, number = remainder(rest, out_d), quotient(rest, out_d)
+            count = smaller(out_h, first + rows) - first
+            for w in range(0, out_w, lanes):
+                columns(args, x + number * plane, y + rest * out_h * out_w * 4, od, first, count, w)
+
+    return pool_columns
+
+
 def build(kind: str, lanes: int, dtype: str, p: int):
     from cnncc.runtime.cpu.emit import quotient, remainder, smaller
     from cnncc.runtime.cpu.memory_access import load_i64
@@ -180,3 +318,4 @@ def build(kind: str, lanes: int, dtype: str, p: int):
 
 
 KERNEL = Kernel("pool", OPERANDS, DIMS, build)
+COLUMNS = Kernel("pool_columns", OPERANDS, DIMS, build_columns)

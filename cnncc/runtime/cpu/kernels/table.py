@@ -41,7 +41,7 @@ _MODULES = {
     "kernels.normalize": "normalize",
     "kernels.nothing": "nothing",
     "kernels.pad": "pad",
-    "kernels.pool": "pool",
+    "kernels.pool": "pool pool_columns",
     "kernels.pool_integer": "pool_integer",
     "kernels.quantize_dynamic": "quantize_dynamic",
     "kernels.recurrence": "recurrence",

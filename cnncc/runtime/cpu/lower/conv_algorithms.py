@@ -85,7 +85,7 @@ class Direct(Algorithm):
         return {"rows": rows, "vectors": vectors}
 
     def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        return _tilings(self.params(shape, lanes), conv_direct.TILES[lanes], shape.pixels, shape, lanes)
+        return _tilings(self.params(shape, lanes), _padded(conv_direct.TILES[lanes], shape.pixels, shape, lanes))
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_direct.pack_weights(w, shape.groups, lanes, int(params["vectors"]))
@@ -102,18 +102,22 @@ class First(Direct):
     """Few channels, read as they come."""
 
     layouts = (PLAIN, BLOCKED)
+    TILE = 20.0  # to begin and to store a tile
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if not conv_first.supports(shape, lanes):
             return None
-        return self.products(shape, lanes, conv_direct.choose_tile(shape, lanes, conv_first.TILES), 50)
+        rows, vectors = tile = conv_first.choose_tile(shape, lanes)
+        tiles = shape.images * conv_first.count_tiles(shape, lanes, tile)
+        return float(tiles * (rows * vectors * shape.channels * shape.taps / conv_first.TILES[lanes][tile] + self.TILE))
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
-        rows, vectors = conv_direct.choose_tile(shape, lanes, conv_first.TILES)
+        rows, vectors = conv_first.choose_tile(shape, lanes)
         return {"rows": rows, "vectors": vectors}
 
     def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        return _tilings(self.params(shape, lanes), conv_first.TILES[lanes], shape.pixels, shape, lanes)
+        return _tilings(self.params(shape, lanes), {
+            tile: conv_first.count_tiles(shape, lanes, tile) * math.prod(tile) for tile in conv_first.TILES[lanes]})
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_first.pack_weights(w, lanes, int(params["vectors"]))
@@ -165,7 +169,7 @@ class Winograd(Algorithm):
 
     def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
         first, tiles = self.params(shape, lanes), conv_winograd.count_tiles(shape, self.m)
-        found = _tilings(first, conv_direct.TILES[lanes], tiles, shape, lanes)
+        found = _tilings(first, _padded(conv_direct.TILES[lanes], tiles, shape, lanes))
         return [*found, {**first, "raw": 1 - int(first["raw"])}]
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
@@ -229,11 +233,9 @@ class Grouped(Algorithm):
         return {"rows": rows, "vectors": vectors}
 
     def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        tiles = conv_grouped.tiles_for(shape, lanes)
-        work = {tile: conv_grouped.count_tiles(shape, lanes, tile) * math.prod(tile) for tile in tiles}
-        first, least = self.params(shape, lanes), min(work.values())
-        found: list[Params] = [{"rows": r, "vectors": v} for (r, v), needed in work.items() if needed <= 1.25 * least]
-        return sorted(found, key=lambda params: params != first)
+        return _tilings(self.params(shape, lanes), {
+            tile: conv_grouped.count_tiles(shape, lanes, tile) * math.prod(tile)
+            for tile in conv_grouped.tiles_for(shape, lanes)})
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         if conv_grouped.is_narrow(shape, lanes):
@@ -295,14 +297,18 @@ class GroupedPointwise(Plain):
         return conv_grouped_1x1.launch(shape, lanes, residual, *activation)
 
 
-def _tilings(params: Params, tiles: Collection[tuple[int, int]], pixels: int, shape: ConvShape,
-             lanes: int) -> list[Params]:
+def _tilings(params: Params, work: dict[tuple[int, int], int]) -> list[Params]:
     """`params`, then the same with each other register tile that does at most a quarter more work than the least."""
-    blocks = ceil_div(shape.out_channels // shape.groups, lanes)
-    work = {(rows, vectors): ceil_div(pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
-            for rows, vectors in tiles}
-    others = [tile for tile in work if work[tile] <= 1.25 * min(work.values())]
+    others = (tile for tile in work if work[tile] <= 1.25 * min(work.values()))
     return [params, *(p for rows, vectors in others if (p := {**params, "rows": rows, "vectors": vectors}) != params)]
+
+
+def _padded(tiles: Collection[tuple[int, int]], pixels: int, shape: ConvShape,
+            lanes: int) -> dict[tuple[int, int], int]:
+    """Vectors of all register tiles over `pixels`, by tile."""
+    blocks = ceil_div(shape.out_channels // shape.groups, lanes)
+    return {(rows, vectors): ceil_div(pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
+            for rows, vectors in tiles}
 
 
 def _integer(params: Params, name: str) -> int:

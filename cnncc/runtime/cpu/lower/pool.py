@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ....errors import PlanInvalid
 from ....ir import Op, TensorType
 from ....ops.pool import Pool
 from ..kernel import Launch, ceil_div
@@ -19,7 +20,7 @@ MAX_ORDER = 16  # of a norm, which is computed by so many products
 
 
 class PoolLowering(Lowering):
-    """MaxPool, AveragePool and LpPool: blocked where that is worth it, else plain one number at a time.
+    """MaxPool, AveragePool and LpPool: blocked where that is worth it, else plain, by columns or one number at a time.
 
     As in the reference, a NaN under the window is the maximum. (ONNX Runtime gives a NaN or the largest number behind
     it, depending on where the NaN stands.)
@@ -41,7 +42,13 @@ class PoolLowering(Lowering):
         if len(outputs) > 1:  # MaxPool's Indices
             return Choice(unpool.POOL.name, inputs=(PLAIN,), outputs=(PLAIN, PLAIN))
         layout = preferred_layout(x, lanes)
+        if x.layout == PLAIN and self._has_columns(op, x):
+            return Choice(pool.COLUMNS.name, inputs=(PLAIN,), outputs=(PLAIN,))
         return Choice(pool.KERNEL.name, inputs=(layout,), outputs=(layout,))
+
+    def _has_columns(self, op: Op, x: Tensor) -> bool:
+        assert isinstance(op, Pool)
+        return pool.has_columns(self.kind, x.type.dtype.value, op.kernel_shape[-1], (1, *op.strides)[-1])
 
     def launch(self, op: Op, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
                lanes: int) -> Launch:
@@ -62,6 +69,10 @@ class PoolLowering(Lowering):
             images * (ceil_div(channels, lanes) if blocked else channels), lift(x.shape[2:], 1), lift(g.counts, 1),
             lift(g.kernel, 1), lift(g.strides, 1), lift(g.dilations, 1), lift(g.begin, 0),
             (lift(pads[0], 0), lift(pads[1], 0)))
+        if choice.kernel == pool.COLUMNS.name:
+            if blocked or not self._has_columns(op, x):
+                raise PlanInvalid(f"{choice.kernel} does not compute {op.op_type} of {x.type} {y.layout}")
+            return pool.launch_columns(shape, self.kind, lanes)
         return pool.launch(shape, self.kind, lanes if blocked else 1, x.type.dtype.value, getattr(op, "p", 1))
 
 
