@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["InferenceSession", "NodeArg"]
 
 Array = np.ndarray[Any, Any]
-ndarray = np.ndarray
+ndarray, new_array = np.ndarray, np.empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,12 @@ class InferenceSession:
         private = private_inputs(self.plan)
         types = [(port.name, self.plan.buffers[port.buffer].type) for port in self.plan.inputs]
         # No array has the element type None: of the inputs that have it here, a run has a copy of its own.
-        self._expected = [(name, None if name in private else type_.dtype.numpy, type_) for name, type_ in types]
+        self._expected = [(name, None if name in private else type_.dtype.numpy,
+                           type_.static_shape if self.plan.is_static else None, type_) for name, type_ in types]
         self._output_numbers = {port.name: number for number, port in enumerate(self.plan.outputs)}
         self._is_dynamic = self.plan.is_dynamic
         # Where there is but one binding, nothing need be noted of its use.
-        self._find = self._runner.pools.get if self.plan.is_static else lambda shapes: None
+        self._pool = next(iter(self._runner.pools.values())) if self.plan.is_static else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
@@ -114,8 +115,8 @@ class InferenceSession:
         if self._is_dynamic:
             outputs = self._runner.run(inputs)
         else:
-            pool = self._find(tuple([array.shape for array in inputs])) or self._runner.pool(inputs)
-            outputs = [np.empty(shape, dtype) for shape, dtype in pool.results]
+            pool = self._pool or self._runner.pool(inputs)
+            outputs = [new_array(shape, dtype) for shape, dtype in pool.results]
             context = pool.take()
             try:
                 context.run(inputs, outputs)
@@ -176,13 +177,14 @@ class InferenceSession:
             self._explain_names(feeds)
         if len(feeds) != len(inputs):
             self._explain_names(feeds)
-        for number, (name, dtype, type_) in enumerate(self._expected):
+        for number, (name, dtype, shape, type_) in enumerate(self._expected):
             array = inputs[number]
             if type(array) is not ndarray:
                 array = inputs[number] = self._foreign(name, array, type_)
                 if type(array) is not ndarray:
                     continue
-            if array.dtype is not dtype or not array.flags.carray:  # contiguous, aligned and writable: one look
+            # Contiguous, aligned and writable are one look. A shape that may vary is looked at where it is bound.
+            if array.dtype is not dtype or not array.flags.carray or (array.shape != shape and shape is not None):
                 inputs[number] = normalise(name, array, type_, copy=dtype is None)
         return inputs
 
@@ -191,6 +193,7 @@ class InferenceSession:
         if isinstance(value, ndarray) or not (
                 hasattr(value, "__cuda_array_interface__") or hasattr(value, "__dlpack_device__")):
             return as_array(name, value)
+        from .runtime.cpu.runner import check_shape
         from .runtime.cuda.device_array import as_device_array, is_device_array
 
         if not is_device_array(value):
@@ -202,6 +205,7 @@ class InferenceSession:
         if array.dtype != type_.dtype.numpy:
             raise InputError(f"the input '{name}' must be of type {type_.dtype.value} ({type_.dtype.numpy}), but is "
                              f"{array.dtype}: convert it")
+        check_shape(name, array.shape, type_)
         return array
 
     def _explain_names(self, feeds: Mapping[str, Any]) -> NoReturn:

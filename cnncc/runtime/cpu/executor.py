@@ -146,12 +146,13 @@ def build_work():
 
 
 def build_run():
-    """``run(table, begin, end, threads)``: reset the counters, then work alone or in one parallel region."""
+    """``run(table)``: do what its header asks for; reset the counters, then work alone or in one parallel region."""
     from cnncc.runtime.cpu.memory_access import call_3, call_8, fetch_add, load_i64, stack, store_i64
 
     stamp = build_stamp()
 
-    def run(table, begin, end, threads):
+    def run(table):
+        begin, end, threads = load_i64(table + 8 * H_BEGIN), load_i64(table + 8 * H_END), load_i64(table + 8 * H_ACTIVE)
         lines = load_i64(table + 8 * H_SLOTS) + 1
         counters = load_i64(table + 8 * H_COUNTERS)
         serial = load_i64(load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * begin + 8 * S_SERIAL)
@@ -170,9 +171,6 @@ def build_run():
         for number in range(begin, end):
             for k in range(threads + 1):
                 store_i64(counters + 8 * LINE * (lines * number + k), 0)
-        store_i64(table + 8 * H_BEGIN, begin)
-        store_i64(table + 8 * H_END, end)
-        store_i64(table + 8 * H_ACTIVE, threads)
         place = stack(64)
         store_i64(place, load_i64(table + 8 * H_IDS))
         store_i64(place + 8, threads)
@@ -193,9 +191,9 @@ RUN = Kernel("executor_run", (), (), build_run)
 
 @cache
 def _native_run():
-    """The native ``run`` as a ctypes function; it releases the GIL."""
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
-    return kind(native.get_kernel("executor_run", ()))
+    """The native ``run`` as a ctypes function of a c_void_p (which declared arguments would only be converted to, at a
+    cost); it releases the GIL."""
+    return ctypes.CFUNCTYPE(None)(native.get_kernel("executor_run", ()))
 
 
 @cache
@@ -240,7 +238,8 @@ class StepTable:
         self._shapes = [(s.scratch_word >= 0, _padded(len(s.words))) for s in steps]
         self.words = _argument_words(steps, self.threads, scratch, scratch_stride)
         self.table = self._build(steps)
-        self.address = self.table.ctypes.data
+        self._address = ctypes.c_void_p(self.table.ctypes.data)
+        self._asked = (0, 0, 0)  # begin, end and threads in the header
         self._is_serial = all(step.serial for step in steps)  # then a second thread has nothing to do
 
     def _build(self, steps: Sequence[StepRecord]) -> np.ndarray:
@@ -286,12 +285,15 @@ class StepTable:
         end = self.count if end is None else end
         if begin >= end:
             return
-        threads = self.threads if threads is None else min(threads, self.threads)
-        if threads <= 1 or self._is_serial:
-            self._run(self.address, begin, end, 1)
-            return
-        self._start(threads)
-        self._run(self.address, begin, end, threads)
+        threads = 1 if self._is_serial else self.threads if threads is None else max(1, min(threads, self.threads))
+        asked = (begin, end, threads)
+        if asked != self._asked:
+            self._asked = (0, 0, 0)  # until all of them are written
+            self.table[H_BEGIN], self.table[H_END], self.table[H_ACTIVE] = asked
+            self._asked = asked
+        if threads > 1:
+            self._start(threads)
+        self._run(self._address)
 
     def run_timed(self, begin: int, end: int) -> np.ndarray:
         """Like ``run``; when the run began and when each of the steps ended, in nanoseconds of CLOCK_MONOTONIC."""
