@@ -1,6 +1,6 @@
 """Teams: the threads that compute one result together, each a part of it.
 
-A team is a warp, eight of which are a block, or a whole block where there is more to do. What a thread found is
+A team is a warp, up to eight of which are a block, or a whole block where there is more to do. What a thread found is
 combined by shuffles, and between warps through shared memory, in an order that does not depend on timing.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BLOCK", "WARP", "block_of", "build_combine", "grid_of", "team_for"]
+__all__ = ["BLOCK", "LARGE", "WARP", "arrange", "build_combine", "team_for"]
 
 WARP, BLOCK = 32, 256
 LARGE = 2048  # elements from which on a result has a block of its own
+SPREAD = 512  # blocks of which a GPU has several for each of its processors
 
 
 def team_for(size: int) -> int:
@@ -20,14 +21,15 @@ def team_for(size: int) -> int:
     return BLOCK if size >= LARGE else WARP
 
 
-def grid_of(rows: int, team: int) -> tuple[int, int, int]:
-    """The blocks for so many results, in which a thread's team is (blockIdx.x * blockDim.y + threadIdx.y)."""
-    return -(-rows // (BLOCK // team)), 1, 1
-
-
-def block_of(team: int) -> tuple[int, int, int]:
-    """x is the number within the team."""
-    return team, BLOCK // team, 1
+def arrange(results: int, team: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Grid and block for so many results. A thread of a team has the result blockIdx.x * blockDim.y + threadIdx.y, and
+    threadIdx.x is its number within the team; where a thread works alone (1), it is blockIdx.x * blockDim.x +
+    threadIdx.x. Blocks are as small as keeps a GPU busy: few results are spread over all of it."""
+    if team == 1:
+        threads = WARP * max(1, min(BLOCK // WARP, results // (WARP * SPREAD)))
+        return (-(-results // threads), 1, 1), (threads, 1, 1)
+    together = max(1, min(BLOCK // team, results // SPREAD))
+    return (-(-results // together), 1, 1), (team, together, 1)
 
 
 def build_combine(team: int, number: Any, merge: Callable[..., Any]) -> Callable[..., Any]:

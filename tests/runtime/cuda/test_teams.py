@@ -7,8 +7,9 @@ import pytest
 
 from cnncc.ir import Op
 from cnncc.ops import OPS
+from cnncc.runtime.cuda import team
 from cnncc.runtime.cuda.kernels.attention import form_for
-from cnncc.runtime.cuda.team import BLOCK, LARGE, WARP, team_for
+from cnncc.runtime.cuda.team import BLOCK, LARGE, WARP, arrange, team_for
 from tests.ops.cases import normal
 from tests.runtime.cuda.harness import ORDERS
 from tests.runtime.cuda.lowered import run_lowered
@@ -32,7 +33,9 @@ TRIALS = [
 
 
 @pytest.mark.parametrize(("op", "arrays", "constants"), TRIALS, ids=lambda v: v.op_type if isinstance(v, Op) else "")
-def test_team(op: Op, arrays: tuple[np.ndarray, ...], constants: tuple[int, ...]) -> None:
+def test_team(op: Op, arrays: tuple[np.ndarray, ...], constants: tuple[int, ...],
+              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(team, "SPREAD", 1)  # blocks are as large as they get, and rows do not fill the last one
     exact = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
     wanted = op.reference(*exact)[0]
     found = run_lowered(op, arrays, constants, inplace=True)
@@ -42,6 +45,13 @@ def test_team(op: Op, arrays: tuple[np.ndarray, ...], constants: tuple[int, ...]
 
 def test_the_sizes_above_need_blocks_and_warps() -> None:
     assert (team_for(SIZE), team_for(WARP + 1)) == (BLOCK, WARP)
+
+
+def test_few_results_are_spread_over_the_gpu() -> None:
+    assert arrange(1000, 1) == ((32, 1, 1), (32, 1, 1))
+    assert arrange(10**6, 1) == ((3907, 1, 1), (256, 1, 1))
+    assert arrange(2048, WARP) == ((512, 1, 1), (WARP, 4, 1))
+    assert arrange(9, BLOCK) == ((9, 1, 1), (BLOCK, 1, 1))
 
 
 @pytest.mark.parametrize(("size", "form"), [(150, (4, 0)), (270, (2, 0))])

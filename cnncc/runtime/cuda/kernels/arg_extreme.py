@@ -6,8 +6,8 @@ With inner 1 a team of threads has a row, whose finds are compared by shuffles; 
 from __future__ import annotations
 
 from cnncc.runtime.cpu.elements import SIZES
-from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, ceil_div, make_params, simple
-from cnncc.runtime.cuda.team import BLOCK, WARP, block_of, grid_of
+from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, make_params, simple
+from cnncc.runtime.cuda.team import BLOCK, WARP, arrange
 
 __all__ = ["KERNEL", "launch"]
 
@@ -16,9 +16,8 @@ def launch(outer: int, axis: int, inner: int, kind: str, last: bool, dtype: str)
     """The step; ``kind`` is max or min, and of equal elements the first or the ``last`` counts."""
     item, rows, size = SIZES[dtype], outer * inner, outer * axis * inner
     team = WARP if inner == 1 else 1
-    grid, block = ((ceil_div(rows, BLOCK), 1, 1), (BLOCK, 1, 1)) if team == 1 else (grid_of(rows, team), block_of(team))
     params = make_params(kind=kind, last=int(last), dtype=dtype, team=team)
-    return simple(KERNEL, params, (rows, axis, inner), grid, block, work=Work(size, item * size + 8 * rows),
+    return simple(KERNEL, params, (rows, axis, inner), *arrange(rows, team), work=Work(size, item * size + 8 * rows),
                   reads={"x": (0, item * size)}, writes={"y": (0, 8 * rows)})
 
 

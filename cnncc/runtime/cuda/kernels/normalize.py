@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Params, Work, make_params, simple
-from cnncc.runtime.cuda.team import BLOCK, block_of, grid_of, team_for
+from cnncc.runtime.cuda.team import BLOCK, arrange, team_for
 
 __all__ = ["KERNEL", "launch_channels", "launch_elements"]
 
@@ -33,8 +33,8 @@ def launch_elements(rows: int, size: int, epsilon: float, centred: bool) -> Laun
 
 def _launch(params: Params, dims: tuple[int, ...], epsilon: float, numbers: int) -> Launch:
     team, total = int(dict(params)["team"]), dims[0] * dims[1]
-    grid = grid_of(dims[0], team) if total else (0, 1, 1)
-    return simple(KERNEL, params, dims, grid, block_of(team), floats=(epsilon,),
+    grid, block = arrange(dims[0] if total else 0, team)
+    return simple(KERNEL, params, dims, grid, block, floats=(epsilon,),
                   work=Work(8 * total, 8 * total), writes={"y": (0, 4 * total)},
                   reads={"x": (0, 4 * total), "scale": (0, 4 * numbers), "bias": (0, 4 * numbers)})
 

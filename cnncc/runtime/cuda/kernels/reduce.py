@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from cnncc.runtime.cpu.elements import SIZES
 from cnncc.runtime.cpu.kernels.reduce import ReduceShape
-from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, ceil_div, make_params, simple
-from cnncc.runtime.cuda.team import BLOCK, block_of, grid_of, team_for
+from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, make_params, simple
+from cnncc.runtime.cuda.team import BLOCK, arrange, team_for
 
 __all__ = ["KERNEL", "launch"]
 
@@ -21,9 +21,7 @@ def launch(shape: ReduceShape, kind: str, dtype: str = "f32", p: int = 1) -> Lau
     results, size = k0 * k1 * inner, r0 * r1
     team = team_for(size) if shape.inner is None else 1
     params = make_params(kind=kind, dtype=dtype, p=p, team=team)
-    grid, block = ((ceil_div(results, BLOCK), 1, 1), (BLOCK, 1, 1)) if team == 1 else (grid_of(results, team),
-                                                                                      block_of(team))
-    return simple(KERNEL, params, (results, k1, r0, r1, inner), grid, block,
+    return simple(KERNEL, params, (results, k1, r0, r1, inner), *arrange(results, team),
                   work=Work(results * size, item * results * (size + 1)),
                   reads={"x": (0, item * results * size)}, writes={"y": (0, item * results)})
 

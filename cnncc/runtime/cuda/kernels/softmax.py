@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from cnncc.runtime.cpu.elements import SIZES
-from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, ceil_div, make_params, simple
-from cnncc.runtime.cuda.team import BLOCK, block_of, grid_of, team_for
+from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, make_params, simple
+from cnncc.runtime.cuda.team import BLOCK, arrange, team_for
 
 __all__ = ["KERNEL", "launch"]
 
@@ -21,10 +21,9 @@ def launch(outer: int, axis: int, inner: int, kind: str, dtype: str = "f32") -> 
     """The step for a floating-point tensor [outer, axis, inner]; log_sum_exp gives [outer, inner]."""
     item, rows, size = SIZES[dtype], outer * inner, outer * axis * inner
     team = team_for(axis) if inner == 1 else 1
-    grid, block = ((ceil_div(rows, BLOCK), 1, 1), (BLOCK, 1, 1)) if team == 1 else (grid_of(rows, team), block_of(team))
     written = rows if kind == "log_sum_exp" else size
     return simple(KERNEL, make_params(kind=kind, dtype=dtype, team=team), (rows, axis, inner),
-                  grid if written else (0, 1, 1), block, work=Work(6 * size, item * (size + written)),
+                  *arrange(rows if written else 0, team), work=Work(6 * size, item * (size + written)),
                   reads={"x": (0, item * size)}, writes={"y": (0, item * written)})
 
 
