@@ -8,6 +8,10 @@ __all__ = [
 ]
 
 
+# What operators and lowerings raise where a file asks of them what nobody thought of; readers of files refuse it.
+MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
+
 class CnnccError(Exception):
     """Base of all errors that cnncc raises on purpose; `exit_code` is what the command line returns for it."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import CnnccError, PlanInvalid
+from .errors import MISTAKES, CnnccError, PlanInvalid
 from .ir import Operand, known_outputs, name_unknown, new_symbols
 from .plan import BODY, MAX_DEPTH, TARGETS, Plan, Step
 
@@ -159,6 +159,8 @@ def _check_step_types(plan: Plan, step: Step, known: dict[int, Array], symbols: 
         values = known_outputs(step.op, operands, inferred)
     except CnnccError as error:
         raise PlanInvalid(f"{_where(step)}: {error}") from None
+    except MISTAKES as error:
+        raise PlanInvalid(f"{_where(step)} has attributes or operands that do not fit: {error}") from error
     if not step.outputs or len(step.outputs) > len(types):
         raise PlanInvalid(f"{_where(step)} has {len(step.outputs)} outputs, but its operator gives {len(types)}")
     symbols.update(named)

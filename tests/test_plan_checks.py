@@ -30,6 +30,7 @@ import pytest
 
 from cnncc import memory, planfile
 from cnncc.memory import LiveRange
+from cnncc.ops import OPS
 from cnncc.plan import MAX_DEPTH, Plan
 from cnncc.plan_checks import check_plan
 from cnncc.planfile import parse_plan, plan_bytes
@@ -249,6 +250,22 @@ def with_limit(limit: int, case: Case) -> None:
         case()
 
 
+def failing(owner: Any, method: str, case: Case) -> None:
+    def mistake(*_: Any) -> None:
+        raise IndexError("mistake")
+
+    with mock.patch.object(owner, method, mistake):
+        case()
+
+
+READ = {"unary": seed_plan("unary")}
+
+
+def bind_parsed(name: str) -> None:
+    """Binds a plan that was checked before."""
+    first_region(READ[name], {})
+
+
 def lying(method: str, change: Callable[[Any], Any], case: Case) -> None:
     """With lowerings of pointwise operators that give something else than their kernels need."""
     honest = getattr(ElementwiseLowering, method)
@@ -271,6 +288,10 @@ DIRECT: dict[str, Case] = {
     "more memory than may be": lambda: with_limit(25_000, lambda: load(seed("residual"))),
     "a kernel that reads too much": lambda: lying("launch", lambda launch: dataclasses.replace(
         launch, reads={"a": (0, 1 << 20)}), lambda: load(seed("unary"))),
+    "an operator that makes a mistake": lambda: failing(OPS["Relu"], "infer", lambda: load(seed("unary"))),
+    "one that makes it later": lambda: failing(OPS["Relu"], "infer", lambda: bind_parsed("unary")),
+    "a lowering that makes a mistake": lambda: failing(ElementwiseLowering, "launch", lambda: load(seed("unary"))),
+    "a choice that is a mistake": lambda: failing(ElementwiseLowering, "choose", lambda: load(seed("unary"))),
     "a kernel that counts too far": lambda: lying("launch", lambda launch: dataclasses.replace(
         launch, dims=(1 << 63, *launch.dims[1:])), lambda: load(seed("unary"))),
     "a constant that is too short": lambda: lying("pack", lambda packed: packed.reshape(-1)[:1], lambda: load(

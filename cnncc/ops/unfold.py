@@ -45,7 +45,11 @@ class MaxUnpool(Op):
     def infer(self, x: Operand, places: Operand, shape: Operand | None = None) -> tuple[TensorType, ...]:
         check_dtype("MaxUnpool", "X", x, FLOATS)
         check_dtype("MaxUnpool", "I", places, (DType.I64,))
-        if x.type.rank != len(self.kernel_shape) + 2 or places.type.shape != x.type.shape:
+        rank = len(self.kernel_shape)
+        if len(self.pads) not in (0, 2 * rank) or len(self.strides) not in (0, rank):
+            raise OpError(f"MaxUnpool: pads {list(self.pads)} and strides {list(self.strides)} must be for the {rank} "
+                          "axes of kernel_shape")
+        if x.type.rank != rank + 2 or places.type.shape != x.type.shape:
             raise OpError(f"MaxUnpool: X must be [N, C, *spatial] with one axis for each number of kernel_shape "
                           f"{list(self.kernel_shape)}, and I have its shape, not {x.type} and {places.type}")
         sizes = self._sizes(x.type.shape) if shape is None else known_sizes("MaxUnpool", "output_shape", shape)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cnncc import planfile
-from cnncc.errors import CnnccError, InputError, OpError
+from cnncc.errors import CnnccError, InputError, OpError, PlanInvalid
 from cnncc.ir import Op
 from cnncc.plan import Plan
 from cnncc.runtime.cpu import execution, native, runner
@@ -143,7 +143,15 @@ def prepare() -> None:
 
 
 def attempt(data: bytes) -> str:
-    """What came of a plan file; a PlanError may leave it."""
+    """What came of a plan file; a PlanError may leave it, unless it stands for a mistake."""
+    try:
+        return _attempt(data)
+    except PlanInvalid as error:
+        assert error.__cause__ is None, f"refused by accident: {error}"
+        raise
+
+
+def _attempt(data: bytes) -> str:
     _slots[0].reset()
     plan = planfile.parse_plan(data)
     _lock(_blocks[0])

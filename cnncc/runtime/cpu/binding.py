@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import CnnccError, PlanInvalid
+from ...errors import MISTAKES, CnnccError, PlanInvalid
 from ...ir import Operand, TensorType, known_outputs
 from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
 from ...storage import Storage, assign_storage
@@ -125,6 +125,8 @@ def _infer(step: Step, facts: Facts) -> bool:
         contents = known_outputs(step.op, operands, results)
     except CnnccError as error:
         raise type(error)(f"step '{step.name}' ({step.op.op_type}): {error}") from None
+    except MISTAKES as error:
+        raise PlanInvalid(f"step '{step.name}' ({step.op.op_type}) has operands that do not fit: {error}") from error
     for number, type_, value in zip(step.outputs, results, contents, strict=False):
         facts.types[number] = type_
         if value is not None:
@@ -157,7 +159,10 @@ def _checked(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[
     bound = Bound(plan, step, inputs, outputs, sizes, choice, _lowerings(plan.target).get(step.op.op_type))
     if not bound.is_nothing:
         for check in STEP_CHECKS.values():
-            check(bound)
+            try:
+                check(bound)
+            except MISTAKES as error:
+                raise PlanInvalid(f"{bound.where} has operands that do not fit: {error}") from error
     return bound
 
 
@@ -176,6 +181,8 @@ def _launched(bound: Bound) -> BoundStep:
             launch = lowering.launch(step.op, bound.choice, inputs, outputs, plan.lanes)
         except CnnccError as error:
             raise type(error)(f"{bound.where}: {error}") from None
+        except MISTAKES as error:
+            raise PlanInvalid(f"{bound.where} does not fit the kernel {step.kernel}: {error}") from error
         found = BoundStep(step, launch, bound.choice, lowering.words(inputs), lowering.output_words[:len(outputs)],
                           lowering.inplace(inputs, outputs))
     pairs = [*zip(found.inputs, zip(step.inputs, inputs, strict=True), strict=False),
