@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..ir import Graph, Node, Op, Value
+from ..ops import OPS
 from ..ops.concat import Concat
-from ..ops.integer_matmul import DynamicQuantizeMatMul, MatMulIntegerToFloat
+from ..ops.gemm import MatMul
+from ..ops.integer_matmul import DynamicQuantizeMatMul, MatMulIntegerToFloat, QLinearMatMul
 from ..ops.qlinear import QLinearActivation, QLinearAveragePool, QLinearConcat, QLinearSoftmax
 from ..ops.quantize import DequantizeLinear, DynamicQuantizeLinear, QuantizeLinear
 from ..ops.softmax import Softmax
+from .matching import constant_of
 from .quantization import same_parameters
 
 __all__ = ["expand_quantized"]
+
+MOST_EXACT = 2**24 // 255**2  # products of two differences of bytes whose sum float32 holds, whichever their order
 
 
 def expand_quantized(graph: Graph) -> bool:
@@ -24,8 +31,17 @@ def expand_quantized(graph: Graph) -> bool:
         %0 = Concat(%1, %b) {axis=1}
 
     and QLinearAveragePool and QLinearSoftmax (of opset 13) become DequantizeLinear, the operator of real numbers,
-    QuantizeLinear; DynamicQuantizeMatMul becomes DynamicQuantizeLinear and MatMulIntegerToFloat. All are what the
-    references compute, so no number changes.
+    QuantizeLinear; DynamicQuantizeMatMul becomes DynamicQuantizeLinear and MatMulIntegerToFloat. A QLinearMatMul of two
+    matrices that are both computed becomes a product of float32 numbers, where these are integers that float32 holds
+    exactly (sums of up to MOST_EXACT products of bytes), times the scales:
+
+        %0 = QLinearMatMul(%a, %as, %az, %b, %bs, %bz, %ys, %yz)
+    becomes
+        %1 = DequantizeLinear(%a, const 1, %az)            and %2 of %b
+        %3 = MatMul(%1, %2) * const as * bs / ys
+        %0 = QuantizeLinear(%3, const 1, %yz)
+
+    All are what the references compute, so no number changes.
     """
     changed = False
     for node in graph.nodes:
@@ -97,5 +113,28 @@ def _matmul(graph: Graph, node: Node) -> bool:
     return True
 
 
+def _computed_matmul(graph: Graph, node: Node) -> bool:
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs
+    assert a is not None and b is not None
+    scales = [constant_of(v) for v in (a_scale, b_scale, y_scale)]
+    depth, single = a.type.shape[-1], all(v is not None and v.type.size == 1 for v in (a_zero, b_zero))
+    if a.is_constant or b.is_constant or not single or not isinstance(depth, int) or depth > MOST_EXACT \
+            or any(s is None or s.size != 1 or s.dtype != np.float32 for s in scales):
+        return False
+    first, second, result = (s.reshape(()) for s in scales if s is not None)
+    stem, name = node.output.name, node.name
+    one = graph.add_constant(np.float32(1), f"{stem}.one")
+    factors = [graph.add_node(DequantizeLinear(), [x, one, zero], name=f"{name}.{side}", outputs=[f"{stem}.{side}"],
+                              before=node).output for x, zero, side in ((a, a_zero, "left"), (b, b_zero, "right"))]
+    with np.errstate(all="ignore"):
+        scale = graph.add_constant(np.asarray(first * second / result), f"{stem}.scale")
+    product = graph.add_node(MatMul(), factors, name=f"{name}.product", outputs=[f"{stem}.product"], before=node)
+    scaled = graph.add_node(OPS["Mul"](), [product.output, scale], name=f"{name}.scaled", outputs=[f"{stem}.scaled"],
+                            before=node)
+    graph.replace_node(node, QuantizeLinear(), [scaled.output, one, y_zero], name=name)
+    return True
+
+
 _EXPANSIONS: dict[type, Callable[[Graph, Node], bool]] = {
-    DynamicQuantizeMatMul: _matmul, QLinearAveragePool: _average_pool, QLinearConcat: _concat, QLinearSoftmax: _softmax}
+    DynamicQuantizeMatMul: _matmul, QLinearAveragePool: _average_pool, QLinearConcat: _concat,
+    QLinearMatMul: _computed_matmul, QLinearSoftmax: _softmax}

@@ -49,3 +49,35 @@ def test_it_stays() -> None:
   return %0
 }
 """)
+
+
+MATMUL = """graph @net(%x: u8[2,K,16], %y: i8[2,16,5]) {
+  %s = const 0.05 : f32[]
+  %z = const 3 : u8[]
+  %t = const 0.25 : f32[]
+  %w = const 1 : i8[]
+  %0 = QLinearMatMul(%x, %s, %z, %y, %t, %w, %s, %z) : u8[2,K,5]
+  return %0
+}
+"""
+
+
+def test_a_product_of_computed_matrices() -> None:
+    check_rewrite(expand_quantized, MATMUL, """graph @net(%x: u8[2,K,16], %y: i8[2,16,5]) {
+  %0.one = const 1.0 : f32[]
+  %z = const 3 : u8[]
+  %0.left = DequantizeLinear(%x, %0.one, %z) : f32[2,K,16]
+  %w = const 1 : i8[]
+  %0.right = DequantizeLinear(%y, %0.one, %w) : f32[2,16,5]
+  %0.product = MatMul(%0.left, %0.right) : f32[2,K,5]
+  %0.scale = const 0.25 : f32[]
+  %0.scaled = Mul(%0.product, %0.scale) : f32[2,K,5]
+  %0 = QuantizeLinear(%0.scaled, %0.one, %z) : u8[2,K,5]
+  return %0
+}
+""")
+
+
+def test_sums_that_float32_does_not_hold_stay() -> None:
+    check_stays(expand_quantized, MATMUL.replace("16", "259"))
+    check_stays(expand_quantized, MATMUL.replace("%t = const 0.25 : f32[]", "%t = const @t : f32[5]"))
