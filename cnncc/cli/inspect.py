@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..plan import ALIAS, KNOWN
+from ..plan import ALIAS, KNOWN, REORDER
 from .console import Reporter, human_bytes, print_json, print_line, print_table
 from .options import Json, Quiet, Shapes
 
@@ -112,7 +112,9 @@ def _steps(plan: Plan, binding: Binding, find: str) -> list[dict[str, Any]]:
             continue
         out = step.outputs[0]
         rows.append({
-            "step": number, "name": step.name, "operator": step.op.op_type, "does": _does(step, binding),
+            "step": number, "name": step.name, "operator": step.op.op_type,
+            "does": _does(step, binding) if plan.target == "cpu" or step.kernel != REORDER else
+            f"copy to the {'CPU' if plan.buffers[out].layout == 'host' else 'GPU'}",
             "kernel": step.kernel, "params": dict(step.params), "reason": step.reason,
             "inputs": [None if b is None else str(binding.types[b]) for b in step.inputs],
             "outputs": [str(binding.types[b]) for b in step.outputs],
@@ -177,14 +179,17 @@ def _weights(plan: Plan, find: str) -> list[dict[str, Any]]:
 def _print_summary(plan: Plan, binding: Binding, sizes: dict[str, int]) -> None:
     facts = _facts(plan, binding)
     bound = ", ".join(f"{name}={size}" for name, size in sizes.items())
-    print_line(f"{plan.name}, for {plan.target} with vectors of {plan.lanes} floats"
+    vectors = f" with vectors of {plan.lanes} floats" if plan.target == "cpu" else ""
+    print_line(f"{plan.name}, for {plan.target}{vectors}"
                + (f", shown for {bound}" if bound else ""))
     for kind in ("inputs", "outputs"):
         print_line(f"{kind}: " + ", ".join(f"{p['name']} {p['type']}" for p in facts[kind]))
     print_line("operators: " + ", ".join(f"{n} {op}" for op, n in facts["operators"].items()))
     print_line(f"weights: {human_bytes(plan.weight_bytes)}")
     if plan.fallbacks:
-        print_line(f"steps without a native kernel, which run on NumPy references: {len(plan.fallbacks)}")
+        print_line((f"steps without a native kernel, which run on NumPy references: {len(plan.fallbacks)}")
+                   if plan.target == "cpu" else
+                   f"steps without a CUDA kernel, which run on the CPU between copies: {len(plan.fallbacks)}")
         for step in plan.fallbacks:
             print_line(f"  {step.name} ({step.op.op_type}): {step.reason}")
     print_line()

@@ -135,3 +135,11 @@ def test_doctor(cli: Cli) -> None:
         assert cuda["state"] == f"kernels cannot run: {missing()}"
     text = cli("doctor")
     assert text.code == 0 and "floats in a vector" in text.out and "numba-cuda" in text.out
+
+
+def test_inspect_shows_copies(cli: Cli, tmp_path: Path) -> None:
+    cnncc.compile(parse_graph(PART, OPS), target="cuda", fallback="cpu").save(tmp_path / "part.plan")
+    shown = cli("inspect", tmp_path / "part.plan")
+    assert shown.code == 0 and "part, for cuda\n" in shown.out
+    assert shown.out.count("copy to the CPU") == 1 and shown.out.count("copy to the GPU") == 2
+    assert "run on the CPU between copies: 2" in shown.out
