@@ -117,7 +117,7 @@ def test_larger_layers_take_longer_and_the_faster_device_less() -> None:
   %0 = Conv(%x, %w) {{pads=[1,1,1,1]}} : f32[1,{channels},56,56]
   return %0
 }}"""
-        plan = cnncc.compile(parse_graph(text, OPS), target="cuda", device=device, warm=False)
+        plan = cnncc.compile(parse_graph(text, OPS), target="cuda", device=device, accuracy="high", warm=False)
         return predict(plan, DEVICES[device]).seconds
 
     assert seconds(64, "h100") < seconds(256, "h100") < seconds(256, "a100")
