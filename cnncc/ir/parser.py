@@ -19,12 +19,13 @@ __all__ = ["parse_graph"]
 
 Array = np.ndarray[Any, Any]
 
-_NAME = r'(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_][A-Za-z0-9_./:\-]*)'
+# Where text could be cut in several ways (`?>`, `*+`) only the first one is tried: time grows with the text's length.
+_NAME = r'(?>"(?:[^"\\]|\\.)*"|[A-Za-z0-9_](?:[A-Za-z0-9_./:\-]*[A-Za-z0-9_./\-])?)'
 _TYPE = r"\w+\[[^\]]*\]"
 _HEAD = re.compile(rf"graph\s+@({_NAME})\s*\((.*)\)\s*\{{")
 _INPUT = re.compile(rf"\s*%({_NAME})\s*:\s*({_TYPE})\s*(,|$)")
 _CONST = re.compile(rf"%({_NAME})\s*=\s*const\s+(?:@({_NAME})|(.+?))\s*:\s*({_TYPE})")
-_NODE = re.compile(rf"((?:%{_NAME}\s*,?\s*)+)=\s*(\w+)\s*\(((?:%{_NAME}|[^)%])*)\)\s*"
+_NODE = re.compile(rf"((?:%{_NAME}\s*(?:,\s*)?)++)=\s*(\w+)\s*\(((?:%{_NAME}|[^)%])*+)\)\s*"
                    rf"(?:\{{(.*)\}}\s*)?:\s*({_TYPE}(?:\s*,\s*{_TYPE})*)(?:\s+@({_NAME}))?")
 _OPERAND = re.compile(rf"\s*(?:%({_NAME})|(none))\s*(,|$)")
 _RESULT = re.compile(rf'\s*%({_NAME})(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*(,|$)')
@@ -32,6 +33,7 @@ _RESULT = re.compile(rf'\s*%({_NAME})(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*(,|$)')
 _BODY = re.compile(r"(\w+)\s*=\s*(graph\s.*)")
 
 MAX_DEPTH = 16  # of bodies within bodies
+MAX_TEXT = 64 * 2**20  # characters
 _LITERALS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}  # kind of dtype -> kinds that may be written for it
 
 
@@ -46,6 +48,8 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]], weights: Mapping[str, Ar
     Raises:
         GraphError: with the number of the line that is wrong; also where a written type is not the inferred one.
     """
+    if len(text) > MAX_TEXT:
+        raise GraphError(f"the text has {len(text):,} characters; the limit is {MAX_TEXT:,}")
     reader = _Reader(ops, weights or {})
     for number, line in enumerate(text.splitlines(), 1):
         line = _strip_comment(line)
@@ -67,7 +71,14 @@ def _strip_comment(line: str) -> str:
 
 
 def _unquote(name: str) -> str:
-    return str(json.loads(name)) if name.startswith('"') else name
+    if not name.startswith('"'):
+        return name
+    try:
+        text = str(json.loads(name))
+        text.encode()  # half of a surrogate pair is no character
+        return text
+    except ValueError as error:
+        raise GraphError(f"a quoted name is written as JSON writes strings: {error}") from None
 
 
 class _Reader:

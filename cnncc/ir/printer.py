@@ -26,7 +26,7 @@ from .types import DType
 __all__ = ["INLINE_LIMIT", "format_graph", "format_node"]
 
 INLINE_LIMIT = 16
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./:\-]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_./:\-]*[A-Za-z0-9_./\-])?")
 
 
 def format_name(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["CORPUS", "SUBJECTS", "Subject", "corpus", "load_subject"]
 
 # name -> the module of this package whose SUBJECT it is, in the order in which all are run
-SUBJECTS: dict[str, str] = {"onnx": "onnx_models", "plans": "plans", "dsl": "networks"}
+SUBJECTS: dict[str, str] = {"onnx": "onnx_models", "plans": "plans", "dsl": "networks", "ir": "ir_texts"}
 
 CORPUS = Path(__file__).parent / "corpus"
 

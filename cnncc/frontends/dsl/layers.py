@@ -87,7 +87,7 @@ def _convolution(builder: Builder, path: str, inputs: list[Value | None], bound:
     group = _count(word, "group", attributes.get("group", 1))
     if before % group or channels % group:
         raise LayerError(f"{word}: {before} channels to {channels} cannot be cut into {group} groups", "group")
-    if any(not isinstance(k, int) or k < 1 for k in kernel):
+    if any(not isinstance(k, int) or isinstance(k, bool) or k < 1 for k in kernel):
         raise LayerError(f"{word}: a kernel is at least 1 wide, not {list(kernel)}", "kernel_shape")
     ends = (before, channels // group) if op == "ConvTranspose" else (channels, before // group)
     fan_in = before // group * math.prod(kernel)
