@@ -21,6 +21,7 @@ def batch_norm(*shape: int, op: BatchNormalization | None = None) -> Case:
 
 CASES = [
     batch_norm(2, 3, 4, 5),
+    batch_norm(2, 5, 1, 1),
     batch_norm(2, 3, 4, 5, op=BatchNormalization(epsilon=0.1, momentum=0.5)),
     batch_norm(2, 3),
     batch_norm(2, 3, 7),

@@ -100,7 +100,9 @@ class ElementwiseLowering(Lowering):
         """A constant that is as large as an image of a blocked output is blocked too; others stay as they are."""
         tensor = inputs[index]
         assert tensor is not None and tensor.value is not None
-        value = np.ascontiguousarray(tensor.value)
+        return self._stored(np.ascontiguousarray(tensor.value), choice, inputs, lanes)
+
+    def _stored(self, value: Array, choice: Choice, inputs: Inputs, lanes: int) -> Array:
         shape = np.broadcast_shapes(*(t.shape for t in self._read(inputs)))
         padded = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
         large = choice.outputs[0] == BLOCKED and padded.shape[1:] == shape[1:]
@@ -251,7 +253,7 @@ class _BatchNormalization(ElementwiseLowering):
         with np.errstate(all="ignore"):  # a variance below zero gives NaN
             factor = scale / np.sqrt(variance + op.epsilon)
             packed: Array = (factor if index == 1 else bias - mean * factor).astype(x.type.dtype.numpy)
-        return packed
+        return self._stored(packed.reshape(-1, *(1,) * (x.type.rank - 2)), choice, inputs, lanes)
 
 
 def _modulo(op: Any, inputs: Inputs) -> Formula | Refusal:
