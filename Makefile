@@ -16,14 +16,16 @@ demo: $(VENV)/test.stamp  ## compile real networks, run them and compare them wi
 test: $(VENV)/test.stamp  ## run all tests
 	$(PY) -m pytest -n auto --dist loadfile
 
-property: $(VENV)/test.stamp  ## 20,000 random configurations of kernels against float64; ARGS="--seed 1", ...
+property: $(VENV)/test.stamp  ## 20,000 random kernels and 5,000 random networks against float64; ARGS and NETWORKS="--seed 1", ...
 	$(PY) -m tests.property $(ARGS)
+	$(PY) -m tests.property.agree $(NETWORKS)
 
 fuzz: $(VENV)/test.stamp  ## try mutants of models, plans and networks for MINUTES=10; ARGS="onnx --seed 1", ...
 	$(PY) -m tests.fuzz --minutes $(or $(MINUTES),10) $(ARGS)
 
-soak: $(VENV)/test.stamp  ## many threads on one session, on every threading layer; 200,000 runs of ever new sizes
+soak: $(VENV)/test.stamp  ## many threads on one session, 200,000 runs of ever new sizes, crashes while files are written
 	$(PY) -m tests.running
+	$(PY) -m tests.files
 
 sass: $(VENV)/sass.stamp  ## compile every CUDA kernel to machine code: registers, spills, inner loops; ARGS="gemm"
 	$(PY) benchmarks/cuda_code.py $(ARGS)
