@@ -6,6 +6,7 @@ type that is due there, so a header that is intact but wrong ends in a PlanInval
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -198,9 +199,15 @@ def _op(fields: Mapping[str, Any], where: str, bodies: Mapping[str, Plan]) -> Op
     op_type = _text(fields["op"], f"{where}.op")
     attributes = _text(fields["attributes"], f"{where}.attributes")
     try:
-        return make_op(OPS, op_type, {**parse_attributes(attributes), **bodies})
+        return make_op(OPS, op_type, {**parse_attributes(attributes), **bodies}) if bodies else \
+            _plain_op(op_type, attributes)
     except GraphError as error:
         _fail(f"{where}: {error}")
+
+
+@functools.lru_cache(1024)  # the same few come again and again
+def _plain_op(op_type: str, attributes: str) -> Op:
+    return make_op(OPS, op_type, parse_attributes(attributes))
 
 
 def _params(value: Any, where: str) -> dict[str, int | str]:

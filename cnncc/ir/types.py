@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def check_extent(type_: TensorType) -> None:
         raise GraphError(f"a tensor of more than 2^{MAX_BYTES.bit_length() - 1} bytes")
 
 
+@functools.lru_cache(1024)  # the same few come again and again
 def parse_type(text: str) -> TensorType:
     """The type written as `text`, such as `f32[N,3,224,224]`."""
     name, bracket, rest = text.strip().partition("[")
