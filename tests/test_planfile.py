@@ -528,3 +528,28 @@ def test_a_fifo_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.plan")
     with pytest.raises(InputError, match="not a file"):
         read_plan(tmp_path / "fifo.plan")
+
+
+def test_a_file_that_changes_while_it_is_read(large: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that change under the reader, the length too, are found, or they are those of a plan."""
+    path, chance = tmp_path / "it.plan", random.Random(0)
+    plain, corrupt = planfile._read, 0
+
+    def disturbed(stream: Any, block: Any, start: int, end: int) -> None:
+        with open(path, "r+b") as file:
+            if chance.random() < 0.2:
+                file.truncate(chance.randrange(len(large)))
+            else:
+                file.seek(chance.randrange(len(large)))
+                file.write(chance.randbytes(chance.choice((1, 64, 5000))))
+        plain(stream, block, start, end)
+
+    monkeypatch.setattr(planfile, "_read", disturbed)
+    for _ in range(200):
+        path.write_bytes(large)
+        try:
+            read_plan(path)
+        except PlanError as error:
+            assert type(error) is PlanCorrupt
+            corrupt += 1
+    assert corrupt > 100
