@@ -4,7 +4,7 @@
     python benchmarks/cuda_code.py conv_direct gemm    # some kernels
     python benchmarks/cuda_code.py --results NAME      # also writes benchmarks/results/NAME.md and NAME.json
 
-Kernels are those that NETWORKS launch, at batch 1 and 32, and CASES of the operators' tests: every kernel there is, at
+Kernels are those that NETWORKS launch, at batch 1 and 32, and cases of the operators' tests: every kernel there is, at
 the tiles and blocks that a GPU would run. No GPU is needed: they are compiled by NVIDIA's compiler and assembler, from
 pip packages, and kept in the kernel cache, so that what is cut off goes on where it was. The exit code is 1 if a kernel
 spills registers, or if a loop of a tiled product has less than 80 % FFMAs or reads shared memory otherwise than by 128
@@ -34,8 +34,9 @@ from cnncc.runtime.cuda.machine_code import MachineCode, read_machine_code
 
 NETWORKS = ("lenet5", "vgg16", "resnet50", "mobilenet_v2", "densenet121", "unet", "dcgan_generator", "c3d", "vit_b16")
 BATCHES = (1, 32)
-OF_CASES = 4        # stages of a kernel, of those in the operators' tests, where networks have fewer
+OF_CASES = 2        # variants of a kernel, of those in the operators' tests, where networks have fewer
 TILED = ("conv_direct", "gemm")  # kernels whose inner loop is looked at
+SHAPING = ("form", "bm", "bn", "bk", "a_form", "a_width", "b_form", "b_width")  # the parameters of its loop
 LEAST_SHARE = 0.8   # of FFMAs in it
 RESULTS = Path(__file__).parent / "results"
 PICTURE = 16  # of sizes that a network leaves open: U-Net takes pictures of 16 times as many pixels along an axis
@@ -68,16 +69,18 @@ def main() -> None:
 
 
 def collect(wanted: set[str]) -> dict[Key, Stage]:
-    """A launch of each kernel to compile."""
-    found: dict[Key, Stage] = {}
+    """A launch of each kernel to compile. Of tiled ones, each form and tile once: how sums are stored is no matter."""
+    found: dict[Any, Stage] = {}
     for stage in launched_by_networks():
-        if stage.kernel.name in wanted:
-            found.setdefault(stage.key, stage)
+        name, params = stage.key
+        if name in wanted:
+            form = tuple((k, v) for k, v in params if name not in TILED or k in SHAPING)
+            found.setdefault((name, form), stage)
     for stage in launched_by_cases():
         name = stage.kernel.name
-        if name in wanted and sum(key[0] == name for key in found) < OF_CASES:
+        if name in wanted and name not in TILED and sum(key[0] == name for key in found) < OF_CASES:
             found.setdefault(stage.key, stage)
-    return found
+    return {stage.key: stage for stage in found.values()}
 
 
 def launched_by_networks() -> Iterator[Stage]:

@@ -1,11 +1,12 @@
 """3x3 convolution of stride 1 by Winograd's F(m,3) along both axes (winograd.py): y = A^T [U * V] A, U = G w G^T,
 V = B^T x B.
 
-Three kernels for a run of images: `winograd_input` makes V [n * n, C, tiles] of x, n = m + 2; the kernel of conv_direct
+Three kernels for a run of tiles: `winograd_input` makes V [n * n, C, tiles] of x, n = m + 2; the kernel of conv_direct
 multiplies, a matrix product for each of the n * n points, as a 1x1 convolution of so many groups; `winograd_output`
 makes y of the products [n * n, OC, tiles], bias, residual and activation included. A thread has a tile of one channel,
-neighbours in a warp neighbouring tiles, so what goes through ``scratch`` are whole lines. Images are so many at a time
-that scratch stays below a limit. Layouts: x [N, C, H, W]; U [n * n, C up to a multiple of bk, OC up to bm]; bias [OC].
+neighbours in a warp neighbouring tiles, so what goes through ``scratch`` are whole lines. A run has so many of the
+tiles of all images that scratch stays below a limit. Layouts: x [N, C, H, W]; U [n * n, C up to a multiple of bk, OC up
+to bm]; bias [OC].
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ def count_tiles(shape: ConvShape, m: int) -> tuple[int, int]:
     return ceil_div(shape.out_size[1], m), ceil_div(shape.out_size[2], m)
 
 
-def images_at_once(shape: ConvShape, m: int, limit: int = LIMIT) -> int:
-    each = 4 * (m + 2) ** 2 * (shape.channels + shape.out_channels) * math.prod(count_tiles(shape, m))
-    return max(1, min(shape.images, limit // max(1, each)))
+def tiles_at_once(shape: ConvShape, m: int, limit: int = LIMIT) -> int:
+    """A multiple of 4, so that the products' rows are read by 128 bits; what is beyond the last tile is not used."""
+    total = shape.images * math.prod(count_tiles(shape, m))
+    most = limit // (4 * (m + 2) ** 2 * (shape.channels + shape.out_channels))
+    return max(4, min(ceil_div(total, 4) * 4, most // 4 * 4))
 
 
 def pack_weights(w: np.ndarray, m: int, rows: int, step: int = conv_direct.STEP) -> np.ndarray:
@@ -54,8 +57,8 @@ def launch(shape: ConvShape, m: int, tile: Tile, residual: bool = False, activat
     """The step of a convolution with weights by `pack_weights`; ``p`` and ``q`` belong to the activation."""
     if not supports(shape):
         raise ValueError(f"{shape}: Winograd's F({m},3) is for 3x3 kernels of stride 1")
-    points, (tiles_h, tiles_w) = (m + 2) ** 2, count_tiles(shape, m)
-    run = images_at_once(shape, m, limit)
+    points, total = (m + 2) ** 2, shape.images * math.prod(count_tiles(shape, m))
+    pitch = tiles_at_once(shape, m, limit)
     y_bytes, plane = 4 * shape.images * shape.out_channels * shape.pixels, math.prod(shape.size)
     w_pitch = ceil_div(shape.out_channels, tile.m) * tile.m
     reads = {"x": (0, 4 * shape.images * shape.channels * plane), "bias": (0, 4 * shape.out_channels),
@@ -63,9 +66,8 @@ def launch(shape: ConvShape, m: int, tile: Tile, residual: bool = False, activat
     if residual:
         reads["add"] = (0, y_bytes)
     stages: list[Stage] = []
-    pitch = ceil_div(run * tiles_h * tiles_w, 4) * 4
-    for first in range(0, shape.images if y_bytes else 0, run):
-        tiles = min(run, shape.images - first) * tiles_h * tiles_w
+    for first in range(0, total if y_bytes else 0, pitch):
+        tiles = min(pitch, total - first)
         stages += [_input(shape, m, first, tiles, pitch), _products(shape, points, pitch, tile),
                    _output(shape, m, first, tiles, pitch, residual, activation, p, q)]
     scratch = 4 * points * (shape.channels + shape.out_channels) * pitch
@@ -124,10 +126,10 @@ def build_input(m: int):
     def winograd_input(x, scratch, channels, in_h, in_w, pad_h, pad_w, tiles_h, tiles_w, first, tiles, pitch):
         tile, channel = int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x), int32(cuda.blockIdx.y)
         if tile < tiles:
-            rest, across = divide(tile, tiles_w)
+            rest, across = divide(int32(first + tile), tiles_w)
             image, down = divide(rest, tiles_h)
             row, column = int32(down * m - pad_h), int32(across * m - pad_w)
-            at = int32((((first + image) * channels + channel) * in_h + row) * in_w + column)
+            at = int32(((image * channels + channel) * in_h + row) * in_w + column)
             points = forward(read(x, at, row, column, in_h, in_w))
             store(points, scratch, int32(channel * pitch + tile), int32(channels * pitch))
 
@@ -158,11 +160,11 @@ def build_output(m: int, residual: int, activation: str):
                         p, q):
         tile, channel = int32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x), int32(cuda.blockIdx.y)
         if tile < tiles:
-            rest, across = divide(tile, tiles_w)
+            rest, across = divide(int32(first + tile), tiles_w)
             image, down = divide(rest, tiles_h)
             values = backward(read(scratch, int32(products + channel * pitch + tile), int32(channels * pitch)))
             row, column = int32(down * m), int32(across * m)
-            at = int32((((first + image) * channels + channel) * out_h + row) * out_w + column)
+            at = int32(((image * channels + channel) * out_h + row) * out_w + column)
             store(values, bias[channel], add, y, at, int32(out_h - row), int32(out_w - column), out_w, p, q)
 
     return winograd_output

@@ -124,16 +124,15 @@ class Winograd(Algorithm):
         self.m = m
 
     def product(self, shape: ConvShape) -> Product:
-        tiles = conv_winograd.images_at_once(shape, self.m) * math.prod(conv_winograd.count_tiles(shape, self.m))
         points = (self.m + 2) ** 2
-        return Product(shape.out_channels, tiles, shape.channels, points,
+        return Product(shape.out_channels, conv_winograd.tiles_at_once(shape, self.m), shape.channels, points,
                        moved_bytes(points * shape.channels * shape.out_channels))
 
     def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
         if self.m not in forms or not conv_winograd.supports(shape):
             return None
         product = self.product(shape)
-        runs = ceil_div(shape.images, conv_winograd.images_at_once(shape, self.m))
+        runs = ceil_div(shape.images * math.prod(conv_winograd.count_tiles(shape, self.m)), product.n)
         between = 2 * moved_bytes(product.batch * product.n * (shape.channels + shape.out_channels))
         speed = device.bandwidth * (L2_SPEED if between < device.l2 else 1.0)
         return traffic(shape) / device.bandwidth + runs * (
