@@ -21,7 +21,7 @@ from cnncc.errors import CnnccError, InputError, OpError, PlanInvalid
 from cnncc.ir import Op
 from cnncc.plan import Plan
 from cnncc.runtime.cpu import execution, native, runner
-from cnncc.runtime.cpu.binding import BoundStep, bind
+from cnncc.runtime.cpu.binding import BoundStep
 from cnncc.runtime.cpu.execution import Context
 from cnncc.runtime.cpu.runner import Runner
 
@@ -39,7 +39,7 @@ _protect = ctypes.CDLL(None, use_errno=True).mprotect
 _protect.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
 _blocks: list[Array] = []
 _slots: list[_Slots] = []
-_to_compile = ["one"]  # kernels that a process may compile; others must be in the cache, or their plans are not run
+_to_compile = [None] * 20  # a process may compile so many kernels; others must be in the cache, or are not run
 
 
 class _Slots:
@@ -124,10 +124,7 @@ def prepare() -> None:
     """Lets plans, arenas, scratch memory and packed constants lie between guard pages; plans may not ask for much."""
     os.environ["CNNCC_MAX_BYTES"] = str(LIMIT)
     _slots.append(_Slots())
-    for data in seeds():
-        plan = planfile.parse_plan(data)
-        if plan.is_static:
-            native.warm([s.launch.key for s in bind(plan, {}).steps if s.launch is not None])
+    seeds()
     runner._load = _load
     packed = runner.constant_operands
 
