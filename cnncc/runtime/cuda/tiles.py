@@ -35,6 +35,8 @@ class Product:
 def seconds(device: Device, product: Product, tile: Tile) -> float:
     """Of the kernels that compute it, the sum of parts included."""
     blocks = ceil_div(product.m, tile.m) * ceil_div(product.n, tile.n) * product.batch * tile.parts
+    if not blocks:  # nothing to compute
+        return 0.0
     steps = ceil_div(ceil_div(product.k, tile.k), tile.parts)
     shared = 4 * max(2 * tile.k * (tile.m + tile.n), tile.m // 2 * tile.n)
     resident = max(1, occupancy(device, tile.threads, REGISTERS, shared))
