@@ -209,7 +209,8 @@ def _parse(size: int, read: Read) -> Plan:
             if array is not None:
                 array.flags.writeable = False
         header = parse_header(text.tobytes())
-        plan = _filled(header, block[start:])
+        checksum = f"{header_crc:08x}{weights_crc:08x}{size:x}"
+        plan = dataclasses.replace(_filled(header, block[start:]), checksum=checksum)
         check_plan(plan)
         return plan
     except (RecursionError, MemoryError) as error:
