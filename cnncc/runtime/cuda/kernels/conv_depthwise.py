@@ -40,12 +40,12 @@ def segment(kh: int, sh: int) -> int:
     return (STRIP - 1) * sh + kh
 
 
-def accesses(shape: ConvShape) -> float:
-    """Elements of x that threads ask the cache for."""
+def instructions(shape: ConvShape) -> float:
+    """Of all threads, about: for a column of the kernel 6 for each row that is read and each weight, and 25 besides."""
     kh, sh = unrolled(shape)
-    rows = segment(kh, sh) if kh else STRIP * shape.kernel[1]
+    column = 6 * (segment(kh, sh) + kh) + 25 if kh else (10 * STRIP + 25) * shape.kernel[1]
     strips = shape.images * shape.out_channels * ceil_div(shape.out_size[1], STRIP) * shape.out_size[2]
-    return float(strips * rows * shape.kernel[2] * (shape.channels // shape.groups))
+    return float(strips * column * shape.kernel[2] * (shape.channels // shape.groups))
 
 
 def launch(shape: ConvShape, residual: bool = False, activation: str = "clip", p: float = -math.inf,

@@ -90,16 +90,16 @@ class Direct(Algorithm):
 
 
 class Depthwise(Algorithm):
-    """Narrow groups, a thread for each few outputs. The cache gives a multiprocessor 32 numbers a cycle."""
+    """Narrow groups, a thread for each few outputs. A multiprocessor issues instructions for 128 threads a cycle."""
 
-    ISSUE = 0.6  # of which so many come in time
+    ISSUE = 128 * 0.7  # so many of them in time
     LATENCY = 3e-6
 
     def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
         if shape.groups == 1 or not conv_depthwise.supports(shape):
             return None
-        cache = conv_depthwise.accesses(shape) / (32 * self.ISSUE * device.multiprocessors * device.clock)
-        return self.LATENCY + max(cache, traffic(shape) / device.bandwidth)
+        issue = conv_depthwise.instructions(shape) / (self.ISSUE * device.multiprocessors * device.clock)
+        return self.LATENCY + max(issue, traffic(shape) / device.bandwidth)
 
     def params(self, shape: ConvShape, device: Device) -> Params:
         return {}

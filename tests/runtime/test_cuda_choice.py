@@ -1,0 +1,64 @@
+"""Which kernel and which tile a convolution gets on a GPU: estimates, without a GPU or a simulator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnncc.ir import DType, TensorType
+from cnncc.ops import OPS
+from cnncc.runtime.cpu.lowering import Refusal, Tensor
+from cnncc.runtime.cuda.devices import DEVICES
+from cnncc.runtime.cuda.lower.conv import ConvLowering
+from cnncc.runtime.cuda.tiles import Product, choose_tile, seconds
+
+H100 = DEVICES["h100"]
+
+
+def chosen(x, w, accuracy="default", dtype=np.float32, **attributes):
+    """The lowering's choice, and its launch for these sizes."""
+    weights = np.random.default_rng(0).standard_normal(w).astype(dtype)
+    kind = DType.of(weights.dtype)
+    inputs = [Tensor(TensorType(kind, x)), Tensor(TensorType(kind, w), value=weights, constant=True)]
+    op, lowering = OPS["Conv"](**attributes), ConvLowering(accuracy)
+    y = TensorType(kind, (x[0], w[0], *op.windows(x, w).output))
+    choice = lowering.choose(op, inputs, [y], 1)
+    return choice, None if isinstance(choice, Refusal) else lowering.launch(op, choice, inputs, [Tensor(y)], 1)
+
+
+@pytest.mark.parametrize(("x", "w", "accuracy", "kernel", "attributes"), [
+    ((1, 3, 224, 224), (64, 3, 7, 7), "default", "conv_direct", {"strides": (2, 2), "pads": (3, 3, 3, 3)}),
+    ((32, 256, 56, 56), (256, 256, 3, 3), "default", "conv_winograd", {"pads": (1, 1, 1, 1)}),
+    ((32, 256, 56, 56), (256, 256, 3, 3), "high", "conv_direct", {"pads": (1, 1, 1, 1)}),
+    ((32, 256, 56, 56), (256, 256, 3, 3), "default", "conv_direct", {"pads": (1, 1, 1, 1), "strides": (2, 2)}),
+    ((1, 96, 56, 56), (96, 1, 3, 3), "default", "conv_depthwise", {"pads": (1, 1, 1, 1), "group": 96}),
+    ((1, 256, 14, 14), (256, 8, 3, 3), "default", "conv_depthwise", {"pads": (1, 1, 1, 1), "group": 32}),
+    ((1, 256, 28, 28), (256, 128, 1, 1), "default", "conv_direct", {"group": 2}),
+])
+def test_kernels(x, w, accuracy: str, kernel: str, attributes) -> None:
+    choice, launch = chosen(x, w, accuracy, **attributes)
+    assert choice.kernel == launch.name == kernel
+
+
+def test_rows_of_pixels_are_read_whole_where_they_can_be() -> None:
+    """The plan stores how weights are packed; the form for the sizes at hand is the launch's."""
+    for size, form in ((56, "wide"), (7, "channels")):
+        choice, launch = chosen((1, 64, size, size), (64, 64, 1, 1))
+        assert choice.params["form"] == "channels"
+        assert dict(launch.stages[0].params)["form"] == form
+
+
+def test_few_blocks_share_steps() -> None:
+    """A deep layer at batch 1 has 4 tiles for 132 multiprocessors; at batch 256 it has enough."""
+    small, large = Product(512, 49, 4608), Product(512, 49 * 256, 4608)
+    assert choose_tile(H100, small).parts > 4
+    assert choose_tile(H100, large).parts == 1
+    assert choose_tile(H100, small, splits=False).parts == 1
+    for product in (small, large):
+        others = [choose_tile(H100, product, [m]) for m in (64, 128)]
+        assert seconds(H100, product, choose_tile(H100, product)) == min(seconds(H100, product, t) for t in others)
+
+
+def test_refusals() -> None:
+    assert "f64" in chosen((1, 3, 5, 5), (2, 3, 3, 3), dtype=np.float64)[0].reason
+    assert "2^31" in chosen((1, 1 << 10, 1 << 11, 1 << 11), (1, 1 << 10, 1, 1))[0].reason
