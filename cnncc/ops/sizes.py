@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+MOST_SIZES = 1000  # in an operand whose contents are not known
 MOST_ELEMENTS = 2**56  # so that NumPy can count the bytes of 8-byte elements in 64 bits
 
 
@@ -95,7 +96,11 @@ def count_of(op_type: str, name: str, operand: Operand) -> int:
     if not operand.type.is_static:
         raise OpError(f"{op_type}: the rank of the output depends on data: {name} is {operand.type}; give it a fixed "
                       "number of elements")
-    return math.prod(operand.type.static_shape)
+    count = math.prod(operand.type.static_shape)
+    if count > MOST_SIZES:
+        raise OpError(f"{op_type}: {name} is {operand.type}, more than the {MOST_SIZES} sizes or axes that there may "
+                      "be")
+    return count
 
 
 def unknown_sizes(op_type: str, rank: int) -> tuple[DimLike, ...]:
