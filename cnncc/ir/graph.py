@@ -108,6 +108,7 @@ class Graph:
         self._values: dict[str, Value] = {}
         self._fresh: dict[str, int] = {}
         self._symbols: set[str] = set()  # that inputs and nodes have named
+        self._taken = 0  # u0, u1, ... up to this one are among them
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -330,7 +331,9 @@ class Graph:
         return types, known_outputs(op, operands, types), named
 
     def _fresh_symbols(self) -> Iterator[str]:
-        return (f"u{i}" for i in count() if f"u{i}" not in self._symbols)
+        while f"u{self._taken}" in self._symbols:
+            self._taken += 1
+        return (f"u{i}" for i in count(self._taken) if f"u{i}" not in self._symbols)
 
     def _register(self, value: Value) -> Value:
         if value.name in self._values:

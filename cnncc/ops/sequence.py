@@ -66,7 +66,11 @@ def _count(start: Any, limit: Any, delta: Any) -> Any:
     if not isinstance(delta, Dim) and delta == 0:
         raise OpError("Range: delta must not be 0")
     if isinstance(start, np.floating):
-        return max(math.ceil(float(limit - start) / float(delta)), 0)
+        with np.errstate(all="ignore"):
+            count = float(limit - start) / float(delta)
+        if not math.isfinite(count):
+            raise OpError(f"Range: from {start} to {limit} by {delta} is no finite number of steps")
+        return max(math.ceil(count), 0)
     first, last, step = (a if isinstance(a, Dim) else int(a) for a in (start, limit, delta))
     if isinstance(step, Dim):
         raise OpError(f"Range: delta must be a fixed number, not {step}; fix the symbolic dimensions")

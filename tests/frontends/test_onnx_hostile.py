@@ -388,3 +388,31 @@ def test_many_problems_are_all_told() -> None:
     with pytest.raises(UnsupportedError) as info:
         import_model(model_of(f"net (float[1] x) => (float[1] y) {{ {nodes} y = Relu(x) }}"))
     assert len(info.value.problems) == 50
+
+
+def test_many_inputs_and_outputs() -> None:
+    names = [f"a{i}" for i in range(4096)]
+    nodes = " ".join(f"{name} = Relu(x)" for name in names)
+    listed = ", ".join(f"float[1] {name}" for name in names)
+    assert "has 4097 inputs and outputs, but may have at most 4096" in refused_deep(
+        model_of(f"net (float[1] x) => ({listed}) {{ {nodes} }}"))
+
+
+def test_names_that_are_all_alike() -> None:
+    """Each gets a number; how many there are already is not counted anew."""
+    model = model_of("net (float[2] x) => (float[1] y) { y = Relu(x) }")
+    for i in range(3000):
+        model.graph.node.append(helper.make_node("Split", ["x"], ["", f"s{i}"], name="n", axis=0))
+    model.graph.output.extend(helper.make_tensor_value_info(f"s{i}", 1, [1]) for i in range(3000))
+    names = [f"a{chr(0x4e00 + i)}" for i in range(1000)]
+    model.graph.input.extend(helper.make_tensor_value_info(f"i{i}", 1, [name]) for i, name in enumerate(names))
+    graph = import_model(model)
+    assert graph.symbols[:3] == ["a_", "a__1", "a__2"] and graph.symbols[-1] == "a__999"
+    assert len({v.name for n in graph.nodes for v in n.outputs}) == 6001
+
+
+def test_a_range_without_end() -> None:
+    for start, limit in ((0, np.inf), (np.nan, 1), (-np.inf, np.inf)):
+        message = refused(model_of("net (float[1] x) => (float[k] y) { r = Range(s, l, d) y = Add(r, x) }",
+                                   s=np.float32(start), l=np.float32(limit), d=np.float32(1)))
+        assert "node 'r' (Range, opset 13): Range: from" in message and "no finite number of steps" in message

@@ -30,12 +30,13 @@ class Builder:
     def __init__(self, graph: Graph, reserved: set[str], limits: Limits) -> None:
         self.graph = graph
         self._reserved, self._limits = reserved, limits
+        self._counts: dict[str, int] = {}
 
     def fresh_name(self, hint: str) -> str:
-        name, count = hint, 0
+        name = hint
         while name in self._reserved:
-            count += 1
-            name = f"{hint}_{count}"
+            self._counts[hint] = self._counts.get(hint, 0) + 1
+            name = f"{hint}_{self._counts[hint]}"
         self._reserved.add(name)
         return name
 

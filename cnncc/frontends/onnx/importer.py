@@ -18,7 +18,7 @@ from .control import control_node, taken_branch
 from .function_bodies import body_of, has_body, renamed
 from .functions import inline_functions
 from .inputs import InputShape, InputTypes, check_names, matching_array
-from .limits import Limits
+from .limits import MAX_PORTS, Limits
 from .microsoft import adapt_microsoft, is_microsoft
 from .reading import OPSET_NEWEST, normal_domain, read_model
 from .structure import describe, names_read, node_name, ordered_nodes
@@ -133,6 +133,10 @@ class _Import:
     def _add_inputs(self, graph: Graph, shapes: Mapping[str, InputShape],
                     constants: Mapping[str, np.typing.ArrayLike]) -> None:
         inputs = [v for v in self._proto.input if v.name not in self._weights and v.name not in self._values]
+        ports = len(inputs) + len(self._proto.output)
+        if ports > MAX_PORTS:
+            raise ModelError(f"{self._label} has {ports} inputs and outputs, but may have at most {MAX_PORTS}; join "
+                             "some of them")
         check_names((*shapes, *constants), inputs)
         types = InputTypes(inputs, shapes, self._source.limits)
         for proto in inputs:

@@ -32,6 +32,7 @@ class InputTypes:
         self._limits = limits
         self._symbols: dict[str, Dim] = {}
         self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
         for proto in inputs:
             for dim in proto.type.tensor_type.shape.dim:
                 if dim.dim_param and dim.dim_param not in self._symbols:
@@ -90,10 +91,10 @@ class InputTypes:
     def _fresh(self, text: str) -> Dim:
         word = re.sub(r"[^A-Za-z0-9_]", "_", text)
         stem = word if word[:1].isalpha() or word[:1] == "_" else f"d{word}"
-        name, count = stem, 0
+        name = stem
         while name in self._taken:
-            count += 1
-            name = f"{stem}_{count}"
+            self._counts[stem] = self._counts.get(stem, 0) + 1
+            name = f"{stem}_{self._counts[stem]}"
         self._taken.add(name)
         return symbol(name)
 

@@ -12,10 +12,11 @@ from ...environment import memory_limit
 from ...errors import ModelError
 from ...ir import TensorType
 
-__all__ = ["MAX_DEPTH", "MAX_FILE_BYTES", "MAX_RANK", "Limits"]
+__all__ = ["MAX_DEPTH", "MAX_FILE_BYTES", "MAX_PORTS", "MAX_RANK", "Limits"]
 
 MAX_FILE_BYTES = 2**31 - 1  # protobuf's own
 MAX_RANK = 8
+MAX_PORTS = 4096  # inputs and outputs; weights that are listed as inputs do not count
 MAX_DEPTH = 16  # bodies within bodies, as in a plan; also calls within calls of functions
 MAX_GROWTH = 100_000  # nodes that functions, and bodies that are read again, may add to those of the file
 
