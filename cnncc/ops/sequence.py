@@ -67,10 +67,10 @@ def _count(start: Any, limit: Any, delta: Any) -> Any:
         raise OpError("Range: delta must not be 0")
     if isinstance(start, np.floating):
         with np.errstate(all="ignore"):
-            count = float(limit - start) / float(delta)
-        if not math.isfinite(count):
+            steps = float(limit - start) / float(delta)
+        if not math.isfinite(steps):
             raise OpError(f"Range: from {start} to {limit} by {delta} is no finite number of steps")
-        return max(math.ceil(count), 0)
+        return max(math.ceil(steps), 0)
     first, last, step = (a if isinstance(a, Dim) else int(a) for a in (start, limit, delta))
     if isinstance(step, Dim):
         raise OpError(f"Range: delta must be a fixed number, not {step}; fix the symbolic dimensions")
