@@ -125,6 +125,7 @@ class Network:
         ceil = bool(self.chance(0.3))
         if self.chance(0.5):
             return self.op("MaxPool", x, ceil_mode=ceil, **window)
+        window["dilations"] = (1, 1)  # of a window with nothing of the picture in it ONNX Runtime's mean is NaN
         return self.op("AveragePool", x, ceil_mode=ceil, count_include_pad=bool(self.chance(0.3)), **window)
 
     def whole_pool(self) -> Value:

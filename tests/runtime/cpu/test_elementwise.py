@@ -65,6 +65,11 @@ def test_blocked_single_pixels(other: tuple[int, ...]) -> None:
     same(OPS["Mul"](), [x, y], constants=(1,))
 
 
+@pytest.mark.parametrize(("shape", "other"), [((2, 1, 1, 1), (1,)), ((2, 1, 1, 1), ()), ((1, 1, 1, 7), (7,))], ids=str)
+def test_blocked_single_channels(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
+    same(OPS["Mul"](), [numbers(shape), numbers(other, 1)], constants=(1,), lanes=(16, 4))
+
+
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 40000])
 def test_sizes(size: int) -> None:
     x, y = numbers((size,)), numbers((size,), 1)

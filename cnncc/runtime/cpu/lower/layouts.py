@@ -34,7 +34,8 @@ def expect_layouts(op: Op, tensors: Sequence[Tensor | None], layouts: Sequence[s
         if tensor is not None and not tensor.constant and tensor.layout != layout:
             raise PlanInvalid(f"{op.op_type} has no kernel that takes or gives {tensor.type} {tensor.layout} here, "
                               f"only {layout}")
-        if tensor is not None and layout == BLOCKED and not can_block(tensor.type):
+        if (tensor is not None and layout == BLOCKED and not can_block(tensor.type)
+                and not (tensor.constant and tensor.type.dtype in BLOCKABLE)):
             raise PlanInvalid(f"{op.op_type}: a tensor {tensor.type} cannot be stored blocked")
 
 
