@@ -111,7 +111,7 @@ def _unexpected(source: Source, line: LogicalLine, error: UnexpectedInput) -> Di
     else:
         found, end = f"found '{token}'", start + len(token)
     expected = set(error.accepts or error.expected)
-    called = sorted({_CALLED.get(t, f"'{t.lower()}'") for t in expected})
+    called = sorted({_CALLED.get(t, f"'{t.lower()}'") for t in expected}) or ["the end"]
     if not expected & {"NAME", "INT"} or len(called) <= 4:
         wanted = _either(called)
     elif "INT" in expected and "COMMA" not in expected and "$END" not in expected:
