@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -15,20 +16,29 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Reporter", "human_bytes", "print_json", "print_line", "print_table"]
+__all__ = ["Reporter", "human_bytes", "print_json", "print_line", "print_table", "visible"]
 
 PATIENCE = 1.0  # seconds of work after which it is reported
 UNBOUNDED = 10_000  # columns where no terminal limits them
 
 
+# What a terminal obeys instead of showing it, and halves of characters, which cannot be written.
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with control characters as JSON would write them: names come from files of strangers."""
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def print_line(text: str = "") -> None:
     """One line of a result, as it is: neither wrapped nor read as markup."""
-    print(text)
+    print(visible(text))
 
 
 def print_json(value: Any) -> None:
     """Strict JSON: a NaN or an infinity becomes the string of its name."""
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    print(visible(json.dumps(_finite(value), indent=2, ensure_ascii=False)))
 
 
 def _finite(value: Any) -> Any:
@@ -47,7 +57,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
     if sys.stdout.isatty():
         Console(highlight=False).print(table)
         return
@@ -92,7 +102,7 @@ class Reporter:
     def say(self, message: str) -> None:
         """One line for the user, unless quiet."""
         if not self.quiet:
-            print(message, file=sys.stderr)
+            print(visible(message), file=sys.stderr)
 
     def event(self, stage: str, done: int, total: int) -> None:
         if self.quiet:

@@ -16,6 +16,7 @@ from .bench import bench
 from .cache import cache
 from .check import check
 from .compile import compile_
+from .console import visible
 from .doctor import doctor
 from .export import export
 from .fmt import fmt
@@ -115,9 +116,9 @@ def _explain(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     return code
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {visible(str(message))}", file=sys.stderr)

@@ -12,6 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from cnncc.lower import lower
+from cnncc.runtime.cpu.lower.table import LOWERINGS
+
+from ..fuzz.plan_seeds import Net
 from .conftest import LENET, MODEL, Cli, Result
 
 PICTURE = LENET / "digit.png"
@@ -190,3 +194,17 @@ def test_wrong_usage(cli: Cli, lenet_plan: Path) -> None:
 def test_debug_shows_the_traceback(cli: Cli) -> None:
     result = cli("compile", "none.onnx", "--debug")
     assert result.code == 2 and "Traceback" in result.err and result.err.splitlines()[-1].startswith("error: ")
+
+
+def test_names_in_files_do_not_command_the_terminal(cli: Cli, tmp_path: Path) -> None:
+    names = "a\x1b[2Jb\u202ec\ud800d"
+    net = Net(names)
+    x = net.input(names, "f32[1,2]")
+    plan = lower(net.done(net.Relu(x)), LOWERINGS, 16)
+    plan.save(tmp_path / "it.plan")
+    for arguments in (["inspect"], ["inspect", "--json"]):
+        result = cli(*arguments, str(tmp_path / "it.plan"))
+        assert result.code == 0 and "a\\u001b[2Jb\\u202ec\\ud800d" in result.out
+        assert not set("\x1b\u202e\ud800") & set(result.out)
+    result = cli("run", str(tmp_path / "it.plan"), "--input", "b=1")
+    assert result.code != 0 and "\x1b" not in result.err
