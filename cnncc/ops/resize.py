@@ -186,8 +186,12 @@ def _scaled(size: DimLike, scale: float, part: float) -> DimLike:
     """floor(size * part * scale), where scales have single precision."""
     if not math.isfinite(scale) or scale <= 0:
         raise OpError(f"Resize: scales must be greater than 0, not {scale}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.floor(np.float32(size if isinstance(size, int) else 1) * np.float32(part) * np.float32(scale))
+    if not np.isfinite(scaled):
+        raise OpError(f"Resize: {size} elements times {scale} are more than there may be")
     if isinstance(size, int):
-        return int(np.floor(np.float32(size) * np.float32(part) * np.float32(scale)))
+        return int(scaled)
     ratio = Fraction(scale) * Fraction(part)
     if ratio.denominator > 64:  # the floor of a rounded product: no polynomial
         return unknown(f"{size} * {scale} * {part}")
