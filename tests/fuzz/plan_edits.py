@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 
@@ -280,6 +281,8 @@ def weight_size(draft: Draft) -> None:
     else:
         shape.insert(rng.randint(0, len(shape)), 1)
     dtype = DType(entry["dtype"])
+    if math.prod(shape) > 1 << 16:
+        return
     data = np.resize(draft.values(entry) if entry["length"] else np.zeros(1, dtype.numpy), shape)
     entry["shape"] = shape
     plan["buffers"][entry["buffer"]][1] = f"{dtype.value}[{','.join(map(str, shape))}]"
