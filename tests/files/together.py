@@ -85,7 +85,7 @@ def main() -> int:
     names = sorted(p.name for p in folder.iterdir())
     damaged = [name for name in names if kernel_cache.read_entry(name) is None]
     print(f"{statuses.count(0)} of {count} succeeded; {len(names)} files, {len(damaged)} of them no entries")
-    return 1 if any(statuses) or damaged else 0
+    return 1 if any(statuses) or damaged or not names else 0
 
 
 if __name__ == "__main__":
