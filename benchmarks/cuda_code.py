@@ -14,6 +14,7 @@ bits.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,6 @@ from cnncc.runtime.cuda.machine_code import MachineCode, read_machine_code
 
 NETWORKS = ("lenet5", "vgg16", "resnet50", "mobilenet_v2", "densenet121", "unet", "dcgan_generator", "c3d", "vit_b16")
 BATCHES = (1, 32)
-OF_CASES = 2        # variants of a kernel, of those in the operators' tests, where networks have fewer
 TILED = ("conv_direct", "gemm")  # kernels whose inner loop is looked at
 SHAPING = ("form", "bm", "bn", "bk", "a_form", "a_width", "b_form", "b_width")  # the parameters of its loop
 LEAST_SHARE = 0.8   # of FFMAs in it
@@ -46,11 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kernels", nargs="*", help="some of cnncc/runtime/cuda/kernels/table.py")
     parser.add_argument("--results", metavar="NAME", help="write benchmarks/results/NAME.md and NAME.json")
+    parser.add_argument("--variants", type=int, default=2, metavar="N", help="of an untiled kernel, at most (2)")
     options = parser.parse_args()
     unknown = set(options.kernels) - set(KERNELS)
     if unknown:
         parser.error(f"there is no kernel '{min(unknown)}'; there are {', '.join(KERNELS)}")
-    stages = collect(set(options.kernels or KERNELS))
+    stages = collect(set(options.kernels or KERNELS), options.variants)
     missing = set(options.kernels or KERNELS) - {name for name, _ in stages}
     rows = []
     for number, key in enumerate(sorted(stages), 1):
@@ -68,17 +69,14 @@ def main() -> None:
         sys.exit("\n".join(problems))
 
 
-def collect(wanted: set[str]) -> dict[Key, Stage]:
+def collect(wanted: set[str], variants: int) -> dict[Key, Stage]:
     """A launch of each kernel to compile. Of tiled ones, each form and tile once: how sums are stored is no matter."""
     found: dict[Any, Stage] = {}
-    for stage in launched_by_networks():
+    for stage in itertools.chain(launched_by_networks(), launched_by_cases()):
         name, params = stage.key
-        if name in wanted:
-            form = tuple((k, v) for k, v in params if name not in TILED or k in SHAPING)
-            found.setdefault((name, form), stage)
-    for stage in launched_by_cases():
-        name = stage.kernel.name
-        if name in wanted and name not in TILED and sum(key[0] == name for key in found) < OF_CASES:
+        if name in wanted and name in TILED:
+            found.setdefault((name, tuple((k, v) for k, v in params if k in SHAPING)), stage)
+        elif name in wanted and sum(key[0] == name for key in found) < variants:
             found.setdefault(stage.key, stage)
     return {stage.key: stage for stage in found.values()}
 
