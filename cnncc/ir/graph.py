@@ -299,9 +299,12 @@ class Graph:
             self._link(node, None)
 
     def reinfer(self) -> None:
-        """Infers all types and known contents again, in order."""
+        """Infers all types and known contents again, in order. An OpError names the node."""
         for node in self.walk():
-            types, contents, node.symbols = self._infer(node.op, node.inputs, node.symbols)
+            try:
+                types, contents, node.symbols = self._infer(node.op, node.inputs, node.symbols)
+            except OpError as error:
+                raise OpError(f"{node!r}: {error}") from None
             for value in node.outputs:
                 value.type, value.known = types[value.index], contents[value.index]
 
