@@ -269,6 +269,9 @@ def _agrees(op: Op, operands: list[Array | None], results: list[Array]) -> bool:
         wanted = op.reference(*operands)
     except Exception:
         return True
+    scales = [a for a in operands if a is not None and a.dtype.kind == "f"] if "Linear" in op.op_type else []
+    if any(0 in scale for scale in scales):  # 0 / 0 has no integer
+        return True
     for array in (*operands, *wanted):
         if array is not None and array.dtype.kind == "f" and not np.all(np.abs(array) < 1e4):
             return True
