@@ -312,3 +312,21 @@ def test_weights_that_were_packed_are_given_back(tmp_path: Path) -> None:
     assert np.array_equal(given.run(None, x)[0], opened.run(None, x)[0])
     assert np.array_equal(given.run_all(x)["0"], opened.run_all(x)["0"])
     assert plan.weights[next(iter(plan.weights))].any()
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+def test_a_constant_of_the_outputs_shape_is_added_by_the_convolution(channels: int) -> None:
+    """As position embeddings are to patches."""
+    weights = {"w": np.ones((20, channels, 1, 1), np.float32),
+               "r": np.arange(1280, dtype=np.float32).reshape(1, 20, 8, 8)}
+    network = parse_graph(f"""graph @patches(%x: f32[1,{channels},8,8]) {{
+      %w = const @w : f32[20,{channels},1,1]
+      %r = const @r : f32[1,20,8,8]
+      %0 = Conv(%x, %w) : f32[1,20,8,8]
+      %1 = Add(%0, %r) : f32[1,20,8,8]
+      return %1 as "y"
+    }}""", OPS, weights)
+    plan = compile(network)
+    assert [s.op.op_type for s in plan.steps if s.op.op_type != "Identity"] == ["Conv"]
+    [y] = InferenceSession(plan).run(None, {"x": np.ones((1, channels, 8, 8), np.float32)})
+    np.testing.assert_array_equal(y, channels + weights["r"])

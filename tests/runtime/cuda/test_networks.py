@@ -48,20 +48,29 @@ network narrow_resnet:
   output logits = linear 5
 """
 
+# A constant of the output's shape becomes what the convolution adds.
+PATCHES = """
+network patches:
+  input image: f32[1,2,6,6]
+  weight positions: f32[1,5,3,3]
+  y = conv 5 2x2 stride 2
+  output z = (y + positions) -> flatten
+"""
+
 
 def graph_of(name: str) -> Graph:
     if name == "lenet":
         from cnncc.frontends import load_graph
 
         return load_graph(LENET)
-    return cnncc.network({"vgg": VGG, "resnet": RESNET}[name])
+    return cnncc.network({"vgg": VGG, "resnet": RESNET, "patches": PATCHES}[name])
 
 
-@pytest.mark.parametrize(("name", "images"), [("lenet", 1), ("vgg", 2), ("resnet", 2)])
-def test_networks_equal_the_reference(name: str, images: int) -> None:
+@pytest.mark.parametrize(("name", "images"), [("lenet", 1), ("vgg", 2), ("resnet", 2), ("patches", None)])
+def test_networks_equal_the_reference(name: str, images: int | None) -> None:
     from cnncc.runtime.cuda import simulated_driver
 
-    plan = cnncc.compile(graph_of(name), target="cuda", shapes={"N": images})
+    plan = cnncc.compile(graph_of(name), target="cuda", shapes={"N": images} if images else None)
     assert not plan.fallbacks
     session, graph = cnncc.InferenceSession(plan), graph_of(name)
     [port] = session.get_inputs()

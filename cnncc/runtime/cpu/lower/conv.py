@@ -14,7 +14,7 @@ from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
 from ..kernels import conv_winograd
 from ..kernels.conv_direct import ConvShape
-from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
+from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
 from .accuracy import allowed_forms
 from .activation import epilogue
 from .conv_algorithms import ALGORITHMS, Algorithm, Params
@@ -109,6 +109,10 @@ class ConvLowering(Lowering):
         params = dict(choice.params)
         if index == 1:
             return algorithm.pack(shape, w.value, params, lanes)
+        if index == 3:  # what is added, of the output's shape
+            added = inputs[3]
+            assert added is not None and added.value is not None
+            return to_blocked(added.value, lanes) if algorithm.layouts[1] == BLOCKED else added.value
         return algorithm.pack_bias(shape, None if b is None else b.value, params, lanes)
 
     def extra(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
@@ -118,12 +122,12 @@ class ConvLowering(Lowering):
                lanes: int) -> Launch:
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
-        algorithm, residual = _algorithm(choice), len(inputs) > 3 and inputs[3] is not None
-        if outputs[0].layout != algorithm.layouts[1] or (residual and inputs[3].layout != algorithm.layouts[1]):  # type: ignore[union-attr]
+        algorithm, added = _algorithm(choice), inputs[3] if len(inputs) > 3 else None
+        if any(t is not None and not t.constant and t.layout != algorithm.layouts[1] for t in (outputs[0], added)):
             raise PlanInvalid(f"{choice.kernel} writes {algorithm.layouts[1]} outputs")
         if algorithm.layouts[0] != x.layout:
             raise PlanInvalid(f"{choice.kernel} reads {algorithm.layouts[0]} inputs")
-        return algorithm.launch(conv_shape(op, x.shape, w.shape), dict(choice.params), lanes, residual,
+        return algorithm.launch(conv_shape(op, x.shape, w.shape), dict(choice.params), lanes, added is not None,
                                 epilogue(op.activation))
 
 

@@ -227,6 +227,8 @@ class ConvLowering(Lowering):
         shape, algorithm, params = self._shape(op, inputs), _algorithm(choice), dict(choice.params)
         if index == 1:
             return algorithm.pack(shape, w.value, params)
+        if index == 3:  # what is added, of the output's shape
+            return super().pack(op, choice, inputs, index, lanes)
         return algorithm.pack_bias(shape, None if b is None else b.value, params)
 
     def extra(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
