@@ -32,14 +32,17 @@ def _pictures(op_type: str, numbers: Array, images: int) -> list[int]:
     return found
 
 
+MOST_SAMPLES = 1 << 14  # of a bin along an axis: regions are not larger than pictures, but a file may say anything
+
+
 @dataclass(frozen=True)
 class RoiAlign(Op):
     """ONNX RoiAlign-22: X [N, C, H, W], rois [R, 4] of x1, y1, x2, y2 and batch_indices [R] (the picture of each)
     -> Y [R, C, output_height, output_width].
 
     A region, times spatial_scale and half a pixel less where `half_pixel`, is divided into bins, and each bin into
-    sampling_ratio^2 parts (0: parts of at most a pixel), in whose middle X is read linearly. An output is the mean of
-    its samples, or (`max`) the largest of all weighted pixels that they are sums of. Samples more than a pixel outside
+    sampling_ratio^2 parts (0: parts of at most a pixel, but at most MOST_SAMPLES^2), in whose middle X is read linearly.
+    An output is the mean of its samples, or (`max`) the largest of all weighted pixels that they are sums of. Samples more than a pixel outside
     count as 0. With `output_half_pixel` regions have sides of at least 1.
     """
 
@@ -61,6 +64,10 @@ class RoiAlign(Op):
         for name, least in (("output_height", 1), ("output_width", 1), ("sampling_ratio", 0)):
             if getattr(self, name) < least:
                 raise OpError(f"RoiAlign: {name} must be at least {least}, not {getattr(self, name)}")
+        if self.sampling_ratio > MOST_SAMPLES:
+            raise OpError(f"RoiAlign: sampling_ratio must be at most {MOST_SAMPLES}, not {self.sampling_ratio}")
+        if not math.isfinite(self.spatial_scale):
+            raise OpError(f"RoiAlign: spatial_scale must be a finite number, not {self.spatial_scale}")
 
     def infer(self, x: Operand, rois: Operand, pictures: Operand) -> tuple[TensorType, ...]:
         dtype = common_dtype("RoiAlign", (x, rois), FLOATS)
@@ -93,7 +100,7 @@ class RoiAlign(Op):
         length = end - start if aligned else max(end - start, roi.dtype.type(1))
         bins = self.output_height if axis else self.output_width
         width = length / bins
-        count = self.sampling_ratio or max(math.ceil(width), 0)
+        count = self.sampling_ratio or max(math.ceil(min(width, MOST_SAMPLES)), 0)
         return [[_pair(start + b * width + (i + roi.dtype.type(0.5)) * width / count, size) for i in range(count)]
                 for b in range(bins)]
 

@@ -12,7 +12,7 @@ from cnncc.runtime.cpu.kernel import Kernel, Launch, float_word, make_params
 OPERANDS = ("x", "rois", "pictures", "y")
 DIMS = ("images", "blocks", "in_h", "in_w", "out_h", "out_w", "sampling", "scale")
 BATCH = 16  # samples in a table, of four pixels each
-MOST_SAMPLES = 1 << 20  # a bin's along an axis, so that their number is an integer
+MOST_SAMPLES = 1 << 14  # a bin's along an axis, as in the operator
 
 
 def launch(images: int, blocks: int, size: tuple[int, int], regions: int, out_size: tuple[int, int], sampling: int,
