@@ -41,7 +41,7 @@ class RoiAlign(Op):
     -> Y [R, C, output_height, output_width].
 
     A region, times spatial_scale and half a pixel less where `half_pixel`, is divided into bins, and each bin into
-    sampling_ratio^2 parts (0: parts of a pixel or less, but at most MOST_SAMPLES^2), in whose middle X is read linearly.
+    sampling_ratio^2 parts (0: of a pixel or less, at most MOST_SAMPLES^2), in whose middle X is read linearly.
     An output is the mean of its samples, or (`max`) the largest of all weighted pixels that they are sums of. Samples
     more than a pixel outside count as 0. With `output_half_pixel` regions have sides of at least 1.
     """
