@@ -29,10 +29,11 @@ Array = np.ndarray[Any, Any]
 def _output(op_type: str, x: Operand, zero_point: Operand | None, *parameters: Operand | None) -> TensorType:
     """A tensor like x, of the zero point's type; all scales and zero points must be single numbers."""
     check_dtype(op_type, "X", x, BYTES)
-    for parameter in (*parameters, zero_point):
-        check_parameter(op_type, "a scale or zero point", parameter)
+    accepted = ((FLOATS, "a scale"), ((x.type.dtype,), "the zero point of X"), (FLOATS, "a scale"))
+    for parameter, (dtypes, name) in (*zip(parameters, accepted, strict=False), (zero_point, (BYTES, "a zero point"))):
+        check_parameter(op_type, name, parameter)
         if parameter is not None:
-            check_dtype(op_type, "a scale or zero point", parameter, (*FLOATS, *BYTES))
+            check_dtype(op_type, name, parameter, dtypes)
     return TensorType(x.type.dtype if zero_point is None else zero_point.type.dtype, x.type.shape)
 
 

@@ -105,3 +105,14 @@ def test_types() -> None:
 ])
 def test_refused(op: Op, operands: tuple[str | None, ...], message: str) -> None:
     assert_refused(lambda: op, [None if o is None else operand(o) for o in operands], message)
+
+
+@pytest.mark.parametrize(("types", "said"), [
+    (("u8[2]", "f32[]", "f32[]", "f32[]", "u8[]"), "the zero point of X"),
+    (("u8[2]", "f32[]", "i8[]", "f32[]", "u8[]"), "the zero point of X"),
+    (("u8[2]", "f32[]", "u8[]", "f32[]", "f32[]"), "a zero point"),
+    (("u8[2]", "u8[]", "u8[]", "f32[]", "u8[]"), "a scale"),
+    (("u8[2]", "f32[]", "u8[]", "i8[]", "u8[]"), "a scale"),
+])
+def test_scales_and_zero_points_of_other_types(types: tuple[str, ...], said: str) -> None:
+    assert_refused(QLinearSigmoid, [operand(t) for t in types], said)
