@@ -184,6 +184,8 @@ class Scan(ControlOp):
                           f"{self.states} values, {self.num_scan_inputs} sequences and {len(rest) - count} captures")
         given, length = self._per_step(rest)
         states, stacked, _ = _repeated("Scan", inputs, outputs, given, self.states)
+        _filled(self.scan_input_directions, self.num_scan_inputs, "scan_input_directions")
+        _filled(self.scan_output_directions, len(stacked), "scan_output_directions")
         places = self.output_axes([t.rank for t in stacked])
         return (*states, *(TensorType(t.dtype, (*t.shape[:a], length, *t.shape[a:]))
                            for t, a in zip(stacked, places, strict=True)))

@@ -416,3 +416,20 @@ def test_a_range_without_end() -> None:
         message = refused(model_of("net (float[1] x) => (float[k] y) { r = Range(s, l, d) y = Add(r, x) }",
                                    s=np.float32(start), l=np.float32(limit), d=np.float32(1)))
         assert "node 'r' (Range, opset 13): Range: from" in message and "no finite number of steps" in message
+
+
+@pytest.mark.parametrize("name", ["scan_input_directions", "scan_output_directions"])
+def test_directions_of_a_scan(name: str) -> None:
+    model = model_of(f"""net (float[3,2] x) => (float[2] y, float[3,2] z) {{
+        y, z = Scan (s, x) <num_scan_inputs = 1, {name} = [1, 0, 1], body = b (float[2] h, float[2] g)
+                            => (float[2] n, float[2] m) {{ n = Add(h, g) m = Relu(n) }}> }}""", 17, s=normal(2))
+    assert f"node 'y' (Scan, opset 17): Scan: {name} has 3 numbers, but must have 1" in refused(model)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3, 3), (0, 1, 3, 3)])
+def test_convolutions_without_output_channels(shape: tuple[int, ...]) -> None:
+    text = f"net (float[1,4,6,6] x) => (float[a,b,c,d] y) {{ y = Conv<group = {4 // shape[1]}> (x, w) }}"
+    for level in (0, 2):
+        plan = cnncc.compile(model_of(text, w=np.zeros(shape, np.float32)), level=level)
+        (y,) = cnncc.InferenceSession(plan, threads=1).run(None, {"x": normal(1, 4, 6, 6)})
+        assert y.shape == (1, 0, 4, 4)
