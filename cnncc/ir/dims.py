@@ -25,7 +25,7 @@ _MAX_TERMS = 1000   # of a product
 _MAX_ATOMS = 512
 _MAX_DEGREE = 64    # atoms multiplied
 _MAX_NESTED = 48    # divisions within divisions
-_MAX_FACTOR = 2**63
+_MAX_FACTOR = 1 << 64  # beyond the largest steps of a Slice, which are added to sizes
 
 
 @dataclass(frozen=True, slots=True)
