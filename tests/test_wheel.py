@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf", "cuda": "numba-cuda"}  # where an import's name is not its distribution's
+# Where an import's name is not its distribution's.
+DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf", "cuda": "numba-cuda"}
 
 
 def command(*arguments: object, cwd: Path) -> str:
