@@ -433,3 +433,11 @@ def test_convolutions_without_output_channels(shape: tuple[int, ...]) -> None:
         plan = cnncc.compile(model_of(text, w=np.zeros(shape, np.float32)), level=level)
         (y,) = cnncc.InferenceSession(plan, threads=1).run(None, {"x": normal(1, 4, 6, 6)})
         assert y.shape == (1, 0, 4, 4)
+
+
+def test_convolutions_without_pixels() -> None:
+    model = model_of("net (float[1,4,0,6] x) => (float[a,b,c,d] y) { y = Conv (x, w) }", w=normal(3, 4, 1, 1))
+    for level in (0, 2):
+        (y,) = cnncc.InferenceSession(cnncc.compile(model, level=level), threads=1).run(
+            None, {"x": np.zeros((1, 4, 0, 6), np.float32)})
+        assert y.shape == (1, 3, 0, 6)

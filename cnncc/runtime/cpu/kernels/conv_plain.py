@@ -62,7 +62,7 @@ def _longest_row(pixels: int) -> int:
 def _group_rows(shape: ConvShape) -> int:
     """Output rows of a task."""
     row_macs = shape.out_size[2] * shape.taps * shape.channels * shape.out_channels // shape.groups**2
-    rows = min(shape.out_size[1], max(1, round(TASK_MACS / max(row_macs, 1))))
+    rows = max(1, min(shape.out_size[1], round(TASK_MACS / max(row_macs, 1))))
     while rows > 1 and 4 * _patch(shape, rows)[2] > PATCH_BYTES:
         rows = ceil_div(rows, 2)
     return rows
