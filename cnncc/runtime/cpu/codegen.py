@@ -73,8 +73,6 @@ def _module(kernel: Kernel, params: Params, symbol: str) -> llvm.ModuleRef:
     entry.name = symbol
     _hide_all_but(module, symbol)
     _optimise(module)
-    if _foreign(module):  # an error path that a second look finds to be dead
-        _optimise(module)
     _check_self_contained(module)
     return module
 
@@ -126,13 +124,8 @@ def _optimise(module: llvm.ModuleRef) -> None:
     builder.getModulePassManager().run(module, builder)
 
 
-def _foreign(module: llvm.ModuleRef) -> list[str]:
-    """Names of the functions outside that the module calls."""
-    return [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-
-
 def _check_self_contained(module: llvm.ModuleRef) -> None:
     """A kernel must not call anything that a later process could not resolve."""
-    needed = _foreign(module)
+    needed = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
     if needed:
         raise RuntimeError(f"kernel code refers to {', '.join(needed)}: something in it can raise or allocate")
