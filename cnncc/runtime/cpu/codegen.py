@@ -3,8 +3,6 @@
 A kernel that is in the cache as an image (see image.py) is loaded without this module, and so without llvmlite.
 """
 
-import contextlib
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -66,8 +64,7 @@ def _module(kernel: Kernel, params: Params, symbol: str) -> llvm.ModuleRef:
     function = kernel.build(**dict(params))
     arity = function.__code__.co_argcount
     callback = CFunc(function, (tuple([int64] * arity), void), {}, {"error_model": "numpy", "boundscheck": False})
-    with _unoptimised():
-        compiled: Any = callback._compile_uncached()  # type: ignore[attr-defined]  # has no public name
+    compiled: Any = callback._compile_uncached()  # type: ignore[attr-defined]  # has no public name
     module = _linked(compiled.library)
     entry = module.get_function(compiled.fndesc.llvm_cfunc_wrapper_name)
     entry.name = symbol
@@ -75,22 +72,6 @@ def _module(kernel: Kernel, params: Params, symbol: str) -> llvm.ModuleRef:
     _optimise(module)
     _check_self_contained(module)
     return module
-
-
-@contextlib.contextmanager
-def _unoptimised() -> Iterator[None]:
-    """Numba optimises each function that it compiles, at level 3. That would be half of LLVM's time, and for nothing:
-    `_optimise` sees the whole kernel."""
-    from numba import config
-    from numba.core.compiler_lock import global_compiler_lock
-
-    with global_compiler_lock:
-        level = config.OPT
-        config.OPT = type(level)(0)
-        try:
-            yield
-        finally:
-            config.OPT = level
 
 
 def _linked(library) -> llvm.ModuleRef:
