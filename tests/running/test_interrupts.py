@@ -99,11 +99,12 @@ def test_a_compilation_is_interrupted_at_any_line() -> None:
 
 
 def test_the_command_line_is_interrupted_while_it_compiles(tmp_path: Path) -> None:
-    """No plan, no half of one, no temporary file, and kernels in the cache that are whole."""
+    """No plan, no half of one, no temporary file, and kernels in the cache that are whole. (SIGINT is ignored by what a
+    shell runs in the background, until a handler is set.)"""
     cache, plan, network = tmp_path / "cache", tmp_path / "net.plan", tmp_path / "net.cnn"
     network.write_text("network tiny:\n  input x: f32[1,4]\n  linear 3 -> relu\n")
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from cnncc.cli.main import main; main(sys.argv[1:])")
     command = [sys.executable, "-c", code, "compile", str(network), "-o", str(plan)]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
