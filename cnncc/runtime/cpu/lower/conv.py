@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import PlanInvalid
-from ....ir import Dim, DType, TensorType
+from ....ir import Dim, TensorType
 from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
 from ..kernels import conv_winograd
@@ -18,6 +18,8 @@ from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blo
 from .accuracy import allowed_forms
 from .activation import epilogue
 from .conv_algorithms import ALGORITHMS, Algorithm, Params
+from .convolutions import assume_sizes, refuse_operands
+from .layouts import lift
 
 __all__ = ["ALGORITHMS", "LOWERINGS", "ConvLowering", "assumed_shape", "conv_shape"]
 
@@ -29,21 +31,14 @@ ASSUMED_BATCH, ASSUMED_SIZE = 1, 224
 
 def assumed_shape(shape: Sequence[int | Dim]) -> tuple[int, ...]:
     """The shape to choose a kernel for, where some of it is symbolic."""
-    return tuple(d if isinstance(d, int) else ASSUMED_BATCH if axis == 0 else ASSUMED_SIZE
-                 for axis, d in enumerate(shape))
-
-
-def _lift(values: Sequence[Any], fill: int) -> tuple[int, int, int]:
-    """Spatial numbers of rank 1 to 3 as three, leading ones filled."""
-    padded = [fill] * (3 - len(values)) + [int(v) for v in values]
-    return padded[0], padded[1], padded[2]
+    return assume_sizes(shape, ASSUMED_BATCH, ASSUMED_SIZE)
 
 
 def conv_shape(op: Conv, x: Sequence[int], w: Sequence[int]) -> ConvShape:
     """The geometry of a convolution of x [N, C, *spatial] with w [OC, C/group, *kernel], for the kernels."""
     g = op.windows(tuple(x), tuple(w))
-    return ConvShape(x[0], x[1], w[0], _lift(x[2:], 1), _lift(g.output, 1), _lift(g.kernel, 1), _lift(g.strides, 1),
-                     _lift(g.dilations, 1), _lift(g.begin, 0), op.group)
+    return ConvShape(x[0], x[1], w[0], lift(x[2:], 1), lift(g.counts, 1), lift(g.kernel, 1), lift(g.strides, 1),
+                     lift(g.dilations, 1), lift(g.begin, 0), op.group)
 
 
 class ConvLowering(Lowering):
@@ -59,13 +54,7 @@ class ConvLowering(Lowering):
     def refuses(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType], lanes: int) -> str:
         x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None
-        if x.type.dtype is not DType.F32:
-            return f"convolutions are native for f32 only, not {x.type.dtype.value}"
-        if not w.constant or w.value is None or (b is not None and not b.constant):
-            return "the weights of the convolution are computed at run time"
-        if x.type.rank > 5:
-            return f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}"
-        return "there are no weights" if 0 in w.shape else ""
+        return refuse_operands(x, w, b, "convolution", "are native")
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:

@@ -21,6 +21,7 @@ from ..kernels import (
 )
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN
+from .convolutions import integer_parameter, tile_parameter
 
 __all__ = ["ALGORITHMS", "Algorithm", "Params"]
 
@@ -92,7 +93,7 @@ class Direct(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        tile = _tile(params, conv_direct.TILES[lanes])
+        tile = tile_parameter(params, conv_direct.TILES[lanes])
         if not conv_direct.supports(shape, lanes):
             raise PlanInvalid(f"conv_direct cannot run {shape.groups} groups of {shape.channels} channels")
         return conv_direct.launch(shape, lanes, tile, residual, *activation)
@@ -126,7 +127,7 @@ class First(Direct):
                activation: tuple[str, float, float]) -> Launch:
         if not conv_first.supports(shape, lanes):
             raise PlanInvalid(f"conv_first cannot run {shape.groups} groups of {shape.channels} channels")
-        return conv_first.launch(shape, lanes, _tile(params, conv_first.TILES[lanes]), residual, *activation)
+        return conv_first.launch(shape, lanes, tile_parameter(params, conv_first.TILES[lanes]), residual, *activation)
 
 
 class Winograd(Algorithm):
@@ -179,10 +180,11 @@ class Winograd(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        tile = _tile(params, conv_direct.TILES[lanes])
+        tile = tile_parameter(params, conv_direct.TILES[lanes])
         if not conv_winograd.supports(shape):
             raise PlanInvalid("conv_winograd needs a 3x3, 1x3 or 3x1 kernel of stride 1")
-        return conv_winograd.launch(shape, lanes, self.m, tile, bool(_integer(params, "raw")), residual, *activation)
+        raw = bool(integer_parameter(params, "raw"))
+        return conv_winograd.launch(shape, lanes, self.m, tile, raw, residual, *activation)
 
 
 class Depthwise(Algorithm):
@@ -207,7 +209,7 @@ class Depthwise(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        rows = _integer(params, "rows")
+        rows = integer_parameter(params, "rows")
         if rows not in (7, 8) or not conv_depthwise.supports(shape):
             raise PlanInvalid(f"conv_depthwise cannot run {shape.groups} groups of {shape.channels} channels by {rows}")
         return conv_depthwise.launch(shape, lanes, rows, residual, *activation)
@@ -251,7 +253,7 @@ class Grouped(Algorithm):
                activation: tuple[str, float, float]) -> Launch:
         if not conv_grouped.supports(shape, lanes):
             raise PlanInvalid(f"conv_grouped cannot run {shape.groups} groups of {shape.channels} channels")
-        tile = _tile(params, conv_grouped.tiles_for(shape, lanes))
+        tile = tile_parameter(params, conv_grouped.tiles_for(shape, lanes))
         return conv_grouped.launch(shape, lanes, tile, residual, *activation)
 
 
@@ -275,7 +277,7 @@ class Plain(Algorithm):
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        return conv_plain.launch(shape, lanes, _tile(params, conv_plain.TILES[lanes]), residual, *activation)
+        return conv_plain.launch(shape, lanes, tile_parameter(params, conv_plain.TILES[lanes]), residual, *activation)
 
 
 class GroupedPointwise(Plain):
@@ -309,20 +311,6 @@ def _padded(tiles: Collection[tuple[int, int]], pixels: int, shape: ConvShape,
     blocks = ceil_div(shape.out_channels // shape.groups, lanes)
     return {(rows, vectors): ceil_div(pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
             for rows, vectors in tiles}
-
-
-def _integer(params: Params, name: str) -> int:
-    value = params.get(name)
-    if not isinstance(value, int):
-        raise PlanInvalid(f"the kernel's parameter '{name}' must be an integer, not {value!r}")
-    return value
-
-
-def _tile(params: Params, tiles: Collection[tuple[int, int]]) -> tuple[int, int]:
-    tile = _integer(params, "rows"), _integer(params, "vectors")
-    if tile not in tiles:
-        raise PlanInvalid(f"there is no register tile of {tile[0]} rows and {tile[1]} vectors")
-    return tile
 
 
 # By the name that a plan's step has; the first of equal cost is chosen.

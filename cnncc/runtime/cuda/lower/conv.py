@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ....errors import PlanInvalid
-from ....ir import DType, TensorType
+from ....ir import TensorType
 from ....ops.conv import Conv
 from ...cpu.kernels.conv_direct import ConvShape
 from ...cpu.lower.accuracy import allowed_forms
 from ...cpu.lower.activation import epilogue
 from ...cpu.lower.conv import assumed_shape, conv_shape
+from ...cpu.lower.convolutions import refuse_operands
 from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from ..devices import DEFAULT, Device
 from ..kernel import MAX_INTEGER, Launch, ceil_div
@@ -192,14 +193,9 @@ class ConvLowering(Lowering):
                lanes: int) -> Choice | Refusal:
         x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None
-        if x.type.dtype is not DType.F32:
-            return Refusal(f"convolutions have CUDA kernels for f32 only, not {x.type.dtype.value}")
-        if not w.constant or w.value is None or (b is not None and not b.constant):
-            return Refusal("the weights of the convolution are computed at run time")
-        if x.type.rank > 5:
-            return Refusal(f"convolutions have CUDA kernels for up to 3 spatial axes, not {x.type.rank - 2}")
-        if 0 in w.shape:
-            return Refusal("there are no channels")
+        reason = refuse_operands(x, w, b, "convolution", "have CUDA kernels")
+        if reason:
+            return Refusal(reason)
         shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
         if largest(shape) > MAX_INTEGER:
             return Refusal("a tensor of the convolution has more than 2^31 - 1 elements")

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ....errors import PlanInvalid
-from ....ir import DType, TensorType
+from ....ir import TensorType
 from ...cpu.kernels.conv_transpose import TransposeShape
 from ...cpu.lower.activation import epilogue
-from ...cpu.lower.conv_transpose import _assumed, _shape
+from ...cpu.lower.conv_transpose import transpose_shape
+from ...cpu.lower.convolutions import refuse_operands
 from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from ..devices import DEFAULT, Device
 from ..kernel import MAX_GRID, MAX_INTEGER, Launch
@@ -37,15 +38,10 @@ class ConvTransposeLowering(Lowering):
                lanes: int) -> Choice | Refusal:
         x, w, b = (*inputs, None)[:3]
         assert x is not None and w is not None
-        if x.type.dtype is not DType.F32:
-            return Refusal(f"transposed convolutions have CUDA kernels for f32 only, not {x.type.dtype.value}")
-        if not w.constant or w.value is None or (b is not None and not b.constant):
-            return Refusal("the weights of the transposed convolution are computed at run time")
-        if x.type.rank > 5:
-            return Refusal(f"transposed convolutions have CUDA kernels for up to 3 spatial axes, not {x.type.rank - 2}")
-        if 0 in w.shape:
-            return Refusal("there are no channels")
-        shape = _shape(op, _assumed(x.type.shape), w.shape)
+        reason = refuse_operands(x, w, b, "transposed convolution", "have CUDA kernels")
+        if reason:
+            return Refusal(reason)
+        shape = transpose_shape(op, x.type.shape, w.shape)
         if largest(shape) > MAX_INTEGER or math.prod(shape.stride) * shape.groups > MAX_GRID[2]:
             return Refusal("the transposed convolution is too large for one launch")
         return Choice(conv_direct.KERNEL.name, {"rows": choose_tile(self.device, product(shape), splits=False).m},
@@ -69,13 +65,13 @@ class ConvTransposeLowering(Lowering):
     def _shape(self, op: Any, inputs: Sequence[Tensor | None]) -> TransposeShape:
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
-        return _shape(op, _assumed(x.type.shape), w.shape)
+        return transpose_shape(op, x.type.shape, w.shape)
 
     def launch(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
                lanes: int) -> Launch:
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None
-        shape = _shape(op, x.shape, w.shape)
+        shape = transpose_shape(op, x.shape, w.shape)
         if 0 in w.shape or largest(shape) > MAX_INTEGER or math.prod(shape.stride) * shape.groups > MAX_GRID[2]:
             raise PlanInvalid("the transposed convolution has no channels or is too large for one launch")
         tile = choose_tile(self.device, product(shape), [rows_of(dict(choice.params))], splits=False)
