@@ -160,16 +160,6 @@ def load_acquire(typingctx, address):
     return signature(types.int64, types.int64), codegen
 
 
-@intrinsic
-def store_release(typingctx, address, value):
-    """Publish an int64 to other threads."""
-
-    def codegen(context, builder, sig, args):
-        builder.store_atomic(args[1], pointer(builder, args[0], I64), "release", 8)
-        return context.get_dummy_value()
-
-    return signature(types.void, types.int64, types.int64), codegen
-
 
 @intrinsic
 def pause(typingctx):

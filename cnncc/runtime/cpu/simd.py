@@ -276,17 +276,6 @@ def store_first(typingctx, address, value, count):
     return signature(types.void, types.int64, value, types.int64), codegen
 
 
-@intrinsic(prefer_literal=True)
-def load_half(typingctx, address, lanes):
-    """``lanes`` float16, widened."""
-    count = constant(lanes)
-
-    def codegen(context, builder, sig, args):
-        half = builder.load(pointer(builder, args[0], ir.VectorType(F16, count)), align=2)
-        return builder.fpext(half, vector(count))
-
-    return signature(Vec(count), types.int64, lanes), codegen
-
 
 @intrinsic(prefer_literal=True)
 def gather(typingctx, address, stride, lanes):
@@ -353,19 +342,6 @@ def group_sum(typingctx, value, group):
     return signature(value, value, group), codegen
 
 
-@intrinsic(prefer_literal=True)
-def group_broadcast(typingctx, value, group, j):
-    """Lane l becomes lane ``(l // group) * group + j`` of ``value``."""
-    if not isinstance(value, Vec):
-        return None
-    g, at = constant(group), constant(j)
-    order = [lane // g * g + at for lane in range(value.lanes)]
-
-    def codegen(context, builder, sig, args):
-        return builder.shuffle_vector(args[0], args[0], ir.Constant(ir.VectorType(I32, value.lanes), order))
-
-    return signature(value, value, group, j), codegen
-
 
 @intrinsic
 def bits_of(typingctx, value):
@@ -383,20 +359,6 @@ def from_bits(typingctx, value):
         return None
     return signature(Vec(value.lanes), value), lambda c, b, s, a: b.bitcast(a[0], vector(value.lanes))
 
-
-@intrinsic
-def to_ints(typingctx, value):
-    """Truncate to int32; lanes that are NaN or out of range give an unspecified number (never a trap)."""
-    if not isinstance(value, Vec):
-        return None
-    kind = ir.VectorType(I32, value.lanes)
-
-    def codegen(context, builder, sig, args):
-        name = f"llvm.fptosi.sat.v{value.lanes}i32.v{value.lanes}f32"
-        fn = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [args[0].type]), name)
-        return builder.call(fn, [args[0]])
-
-    return signature(Ints(value.lanes), value), codegen
 
 
 @intrinsic

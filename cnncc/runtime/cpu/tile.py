@@ -390,12 +390,3 @@ def store_through(finish):
         return signature(types.void, tile, *(types.int64,) * 6, types.float32, types.float32), codegen
 
     return tile_finish
-
-
-@intrinsic(prefer_literal=True)
-def tile_get(typingctx, tile, index):
-    """Vector number ``index`` (a constant, row-major) of the tile."""
-    if not isinstance(tile, Tile):
-        return None
-    at = constant(index)
-    return signature(Vec(tile.lanes), tile, index), lambda c, b, s, a: b.extract_value(a[0], at)

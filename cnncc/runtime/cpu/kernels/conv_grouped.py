@@ -242,22 +242,27 @@ def build(
                 acc = tile_fma_even_ahead(acc, x + t * tap_step, row_step, 4, v, columns, lanes, 4, later, step)
         return acc
 
+    def build_half(odd):
+        """What the even or the odd channels of all pairs add to a tile."""
+
+        @register_jitable
+        def half(acc, words, column, table, lines, w):
+            count, tap_step, pair_step = words[K_W] // taps * pairs, words[DILATION_W] * width, words[RING_W] * width
+            for line in range(lines):
+                x = load_i64(table + 8 * line) + column
+                for i in range(count):
+                    place, v = x + i // pairs * tap_step + i % pairs * pair_step, w + (line * count + i) * strip_bytes
+                    acc = tile_slide_pairs(acc, place, v, odd, taps, stride)
+            return acc
+
+        return half
+
+    even_half, odd_half = build_half(0), build_half(1)
+
     @register_jitable
     def reduce_narrow(acc, words, column, table, lines, w):
-        count = words[K_W] // taps * pairs
-        tap_step, pair_step = words[DILATION_W] * width, words[RING_W] * width
-        for line in range(lines):
-            x = load_i64(table + 8 * line) + column
-            for i in range(count):
-                place, v = x + i // pairs * tap_step + i % pairs * pair_step, w + (line * count + i) * strip_bytes
-                acc = tile_slide_pairs(acc, place, v, 0, taps, stride)
-        w += lines * count * strip_bytes
-        for line in range(lines):
-            x = load_i64(table + 8 * line) + column
-            for i in range(count):
-                place, v = x + i // pairs * tap_step + i % pairs * pair_step, w + (line * count + i) * strip_bytes
-                acc = tile_slide_pairs(acc, place, v, 1, taps, stride)
-        return acc
+        acc = even_half(acc, words, column, table, lines, w)
+        return odd_half(acc, words, column, table, lines, w + lines * (words[K_W] // taps * pairs) * strip_bytes)
 
     @register_jitable
     def reduce(acc, words, column, table, lines, w, ahead, step):
