@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnncc.ops import OPS
-from cnncc.runtime.cpu.lower.conv_transpose import _shape
+from cnncc.runtime.cpu.lower.conv_transpose import transpose_shape
 from cnncc.runtime.cuda.kernels import conv_transpose
 from cnncc.runtime.cuda.kernels.conv_direct import Tile
 from tests.runtime.cuda.harness import run
@@ -34,7 +34,7 @@ def test_transposed(name: str) -> None:
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (x_shape, w_shape))
     b = rng.standard_normal(w_shape[1] * op.group).astype(np.float32)
     want, size = (op.reference(*(np.asarray(f(a), np.float64) for a in (x, w, b)))[0] for f in (np.array, np.abs))
-    shape = _shape(op, x.shape, w.shape)
+    shape = transpose_shape(op, x.shape, w.shape)
     y = np.full(want.shape, np.nan, np.float32)
     step = conv_transpose.launch(shape, TILE)
     assert step.stages[0].grid[2] == math.prod(shape.stride) * op.group
