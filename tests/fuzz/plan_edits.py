@@ -304,7 +304,7 @@ def section(draft: Draft) -> None:
 
 
 def bodies(draft: Draft) -> None:
-    """Another plan as a body, or the whole plan as a body of itself."""
+    """Another plan as a body, or a plan as a body of itself; copies, since one may hold the other."""
     rng = draft.rng
     places = [(step["bodies"], name) for plan in draft.plans() for step in plan["steps"]
               for name in step.get("bodies", {})]
@@ -314,7 +314,7 @@ def bodies(draft: Draft) -> None:
         holder[name] = copy.deepcopy(rng.choice(list(draft.plans())))
     elif what == 1:
         other, key = rng.choice(places)
-        holder[name], other[key] = other[key], holder[name]
+        holder[name], other[key] = copy.deepcopy(other[key]), copy.deepcopy(holder[name])
     else:
         holder[rng.choice(("body", "then_branch", "more"))] = holder.pop(name)
 
