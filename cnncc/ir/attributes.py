@@ -83,8 +83,8 @@ def _coerce(op_type: str, name: str, value: Any, hint: Any) -> Any:
                     return _coerce(op_type, name, value, option)
                 except OpError:
                     continue
-    elif hint is Any:  # a body: a graph or a plan
-        if hasattr(value, "signature"):
+    elif hint is Any:  # a body: a graph or a plan, which may yet turn out to be wrong
+        if hasattr(type(value), "signature"):
             return value
     elif origin is tuple:
         if isinstance(value, (list, tuple)):

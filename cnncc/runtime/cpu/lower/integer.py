@@ -231,6 +231,9 @@ class ConvLowering(IntegerLowering):
         x = inputs[self.roles.x]
         if x is not None and x.type.rank > 5:
             return Refusal(f"convolutions are native for up to 3 spatial axes, not {x.type.rank - 2}")
+        w = inputs[self.roles.w]
+        if w is not None and 0 in w.shape:
+            return Refusal("there are no channels")
         return super().refusal(op, inputs)
 
     def shape(self, op: Any, inputs: Inputs) -> ConvShape:
