@@ -22,7 +22,9 @@ def deformed(x: tuple[int, ...], w: tuple[int, ...], out: tuple[int, ...], *, bi
               normal(w[0], seed=2) if bias else None,
               np.abs(normal(x[0], groups * taps, *out, seed=3)) if mask else None)
     last = max(i for i, v in enumerate(inputs) if v is not None)
-    return Case(DeformConv(**attributes), inputs[:last + 1], constants=(1, 3), dtypes=(DType.F32,), tolerance=8)
+    skip = {"onnx": "it takes up to a minute for many channels"} if x[1] >= 32 else {}
+    return Case(DeformConv(**attributes), inputs[:last + 1], constants=(1, 3), dtypes=(DType.F32,), tolerance=8,
+                skip=skip)
 
 
 CASES = [
