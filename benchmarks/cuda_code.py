@@ -8,7 +8,7 @@ Kernels are those that NETWORKS launch, at batch 1 and 32, and cases of the oper
 the tiles and blocks that a GPU would run. No GPU is needed: they are compiled by NVIDIA's compiler and assembler, from
 pip packages, and kept in the kernel cache, so that what is cut off goes on where it was. The exit code is 1 if a kernel
 spills registers, or if a loop of a tiled product has less than 80 % FFMAs or reads shared memory otherwise than by 128
-bits.
+bits; on tensor cores, if it has more than 13 instructions for each HMMA.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from cnncc.runtime.cuda.devices import DEVICES, occupancy
 from cnncc.runtime.cuda.kernel import Stage
 from cnncc.runtime.cuda.kernels.table import KERNELS
 from cnncc.runtime.cuda.lowering import Refusal
-from cnncc.runtime.cuda.machine_code import MachineCode, read_machine_code
+from cnncc.runtime.cuda.machine_code import MULTIPLY, MachineCode, read_machine_code
 
 NETWORKS = ("lenet5", "vgg16", "resnet50", "mobilenet_v2", "densenet121", "unet", "dcgan_generator", "c3d", "vit_b16")
 BATCHES = (1, 32)
 TILED = ("conv_direct", "gemm")  # kernels whose inner loop is looked at
-SHAPING = ("form", "bm", "bn", "bk", "a_form", "a_width", "b_form", "b_width")  # the parameters of its loop
+SHAPING = ("form", "bm", "bn", "bk", "tensor", "a_form", "a_width", "b_form", "b_width")  # the parameters of its loop
 LEAST_SHARE = 0.8   # of FFMAs in it
+MOST_FOR_EACH = 13  # instructions for each HMMA
+ACCURACIES = ("default", "tf32")
 RESULTS = Path(__file__).parent / "results"
 PICTURE = 16  # of sizes that a network leaves open: U-Net takes pictures of 16 times as many pixels along an axis
 
@@ -84,10 +86,11 @@ def collect(wanted: set[str], variants: int) -> dict[Key, Stage]:
 def launched_by_networks() -> Iterator[Stage]:
     for name in NETWORKS:
         sizes = dict.fromkeys(zoo.find(name).sizes, PICTURE)
-        plan = cnncc.compile(zoo.load(name), shapes=sizes, target="cuda", fallback="cpu")
-        for batch in BATCHES:
-            for step in bind(plan, {"N": batch}).steps:
-                yield from step.launch.stages if step.launch is not None else ()
+        for accuracy in ACCURACIES:
+            plan = cnncc.compile(zoo.load(name), shapes=sizes, target="cuda", fallback="cpu", accuracy=accuracy)
+            for batch in BATCHES:
+                for step in bind(plan, {"N": batch}).steps:
+                    yield from step.launch.stages if step.launch is not None else ()
 
 
 def launched_by_cases() -> Iterator[Stage]:
@@ -115,7 +118,8 @@ def measure(key: Key, stage: Stage, device: str) -> dict[str, Any]:
             "spills": code.spills, "blocks": blocks,
             "occupancy": round(blocks * -(-threads // 32) * 32 / gpu.threads, 3),
             "instructions": len(code.instructions), "loop": None if loop is None else dict(loop.most_common()),
-            "ffma": None if loop is None else round(loop["FFMA"] / loop.total(), 3), "problems": problems_of(key, code)}
+            "share": None if loop is None else round(sum(loop[name] for name in MULTIPLY) / loop.total(), 3),
+            "problems": problems_of(key, code)}
 
 
 def problems_of(key: Key, code: MachineCode) -> list[str]:
@@ -125,6 +129,10 @@ def problems_of(key: Key, code: MachineCode) -> list[str]:
         found.append(f"{code.spills} accesses of local memory, a stack of {code.stack} bytes")
     if key[0] in TILED:
         loop = code.busiest_loop()
+        if dict(key[1])["tensor"]:
+            if loop.total() > MOST_FOR_EACH * loop[MULTIPLY[1]]:
+                found.append(f"the inner loop has {loop[MULTIPLY[1]]} HMMAs among {loop.total()} instructions")
+            return found
         if loop["FFMA"] < LEAST_SHARE * loop.total():
             found.append(f"the inner loop has {loop['FFMA']} FFMAs among {loop.total()} instructions")
         if not loop["LDS.128"] or loop["LDS"]:
@@ -135,11 +143,12 @@ def problems_of(key: Key, code: MachineCode) -> list[str]:
 def markdown(rows: list[dict[str, Any]]) -> str:
     """One line a kernel and device."""
     lines = ["| kernel | parameters | target | threads | registers | shared bytes | spills | blocks | occupancy | "
-             "instructions | inner loop: FFMA | LDS.128 |", "|---|---|---|" + "--:|" * 9]
+             "instructions | inner loop: FFMA or HMMA | LDS.128 |", "|---|---|---|" + "--:|" * 9]
     for row in rows:
         params = " ".join(f"{k}={v}" for k, v in row["params"].items())
         loop = row["loop"] or {}
-        share = "" if row["ffma"] is None else f"{loop['FFMA']} of {sum(loop.values())}: {row['ffma']:.1%}"
+        products = sum(loop.get(name, 0) for name in MULTIPLY)
+        share = "" if row["share"] is None else f"{products} of {sum(loop.values())}: {row['share']:.1%}"
         lines.append(f"| {row['kernel']} | {params} | {row['target']} | {row['threads']} | {row['registers']} | "
                      f"{row['shared']} | {row['spills']} | {row['blocks']} | {row['occupancy']:.0%} | "
                      f"{row['instructions']} | {share} | {loop.get('LDS.128', '')} |")

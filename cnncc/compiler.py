@@ -42,7 +42,8 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
         constants: contents for inputs that never change, by name; they stop being inputs. An input that is a shape
             must be given here.
         accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's F(2,3) and F(4,3);
-            "fast" by F(6,3) too (docs/numerics.md has their errors).
+            "fast" by F(6,3) too; "tf32", for GPUs only, lets tensor cores multiply numbers that are rounded to 11
+            bits (docs/numerics.md has their errors).
         lanes: floats of a vector to lay memory out for; by default this machine's.
         dump_ir: a folder for the IR text after each pass that changed it.
         allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.
@@ -68,6 +69,7 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     from .runtime.cpu.lower.conv import ConvLowering
     from .runtime.cpu.lower.table import LOWERINGS
     from .runtime.cpu.native import host_lanes
+    from .runtime.cuda.lower.accuracy import ACCURACIES as CUDA_ACCURACIES
 
     tell = on_event or (lambda stage, done, total: None)
     tell("reading the model", 0, 1)
@@ -77,8 +79,9 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
     optimise(graph, level, target=target, dump_ir=dump_ir, on_event=tell)
     warn_of_weights(graph)
     tell("choosing kernels", 0, 1)
-    if accuracy not in ACCURACIES:
-        raise InputError(f"there is no accuracy '{accuracy}': it is one of {', '.join(ACCURACIES)}")
+    accuracies = CUDA_ACCURACIES if target == "cuda" else ACCURACIES
+    if accuracy not in accuracies:
+        raise InputError(f"the target {target} has no accuracy '{accuracy}': it is one of {', '.join(accuracies)}")
 
     if target != "cpu":
         plan = _for_cuda(graph, target, fallback, device, accuracy)

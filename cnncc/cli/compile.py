@@ -24,6 +24,7 @@ class Accuracy(enum.StrEnum):
     HIGH = "high"
     DEFAULT = "default"
     FAST = "fast"
+    TF32 = "tf32"
 
 
 def compile_(
@@ -40,7 +41,8 @@ def compile_(
         settings: Settings = None,
         accuracy: Annotated[Accuracy, typer.Option(
             help="`high`: convolutions as direct sums only; `default`: also by Winograd's F(2,3) and F(4,3); "
-                 "`fast`: and by F(6,3), whose errors are a few times larger.")
+                 "`fast`: and by F(6,3), whose errors are a few times larger; `tf32`: with --target cuda, products on "
+                 "tensor cores, of numbers rounded to 11 bits.")
         ] = Accuracy.DEFAULT,
         dump_ir: Annotated[Path | None, typer.Option(
             "--dump-ir", help="A folder for the IR text after each pass that changed it.")] = None,
@@ -64,8 +66,8 @@ def compile_(
     """Compiles a model into a plan.
 
     What --tune finds, for as many threads as --threads says, is kept beside the kernel cache and not measured again.
-    In the table of --explain, u is 2^-24, estimates are millions of vector FMAs (of alternatives: times that of the
-    kernel chosen), and times are those of the last tuning on this machine.
+    In the table of --explain, u is 2^-24, estimates are millions of vector FMAs, with --target cuda microseconds of a
+    GPU (of alternatives: times that of the kernel chosen), and times are those of the last tuning on this machine.
 
         cnncc compile resnet50.onnx -o resnet50.plan
 
@@ -88,8 +90,8 @@ def compile_(
     from .files import check_writable
     from .shapes import parse_shapes
 
-    if target is Target.CUDA and (tune or explain):
-        raise InputError("--tune and --explain are for the CPU's kernels: leave them out with --target cuda")
+    if target is Target.CUDA and tune:
+        raise InputError("--tune is for the CPU's kernels: leave it out with --target cuda")
     path = output or model.with_suffix(".plan")
     check_writable(path)
     source: Path | Graph = model
@@ -104,7 +106,7 @@ def compile_(
                        allow_fallback=not no_fallback, tune=tune, threads=threads, target=target.value,
                        fallback=fallback.value, device=device, on_event=reporter.event)
         plan.save(path)
-        choices = _explained(plan, accuracy.value, threads) if explain else []
+        choices = _explained(plan, accuracy.value, threads, device) if explain else []
     for step in plan.fallbacks:
         where = "runs on its NumPy reference" if target is Target.CPU else "runs on the CPU, between copies"
         reporter.say(f"warning: '{step.name}' ({step.op.op_type}) {where}: {step.reason}")
@@ -118,7 +120,12 @@ def compile_(
                      + (f", an arena of {human_bytes(plan.arena.size)}" if plan.arena else ""))
 
 
-def _explained(plan: Plan, accuracy: str, threads: int | None) -> list[ConvChoice]:
+def _explained(plan: Plan, accuracy: str, threads: int | None, device: str | None) -> list[ConvChoice]:
+    if plan.target == "cuda":
+        from ..runtime.cuda import explain as cuda
+        from ..runtime.cuda.devices import model_of
+
+        return cuda.explain(plan, accuracy, model_of(device))
     from .. import __version__
     from ..environment import thread_count
     from ..runtime.cpu.tuning.explain import explain

@@ -47,6 +47,25 @@ def test_compiling_needs_no_gpu(cli: Cli, model: Path) -> None:
     assert cnncc.Plan.load(Path("one.plan")).target == "cuda"
 
 
+def test_the_bound_of_tensor_cores_is_shown(cli: Cli, tmp_path: Path) -> None:
+    text = """graph @two(%x: f32[64,256,14,14]) {
+  %w = const @w : f32[256,256,1,1]
+  %0 = Conv(%x, %w) : f32[64,256,14,14]
+  %1 = MatMul(%0, %0) : f32[64,256,14,14]
+  return %1
+}"""
+    graph = parse_graph(text, OPS)
+    from cnncc.runtime.cuda.devices import DEVICES
+    from cnncc.runtime.cuda.explain import explain
+
+    plan = cnncc.compile(graph, target="cuda", accuracy="tf32", warm=False)
+    conv, product = explain(plan, "tf32", DEVICES["h100"])
+    assert (conv.chosen, conv.bound) == ("conv_direct/tf32", f"{2**14 + 3 * 256 + 64} u sum|x||w|")
+    assert product.bound == f"{2**14 + 3 * 14 + 64} u sum|x||w|"
+    assert conv.estimate > 0 and [a.candidate for a in conv.alternatives] == ["conv_direct"]
+    assert conv.alternatives[0].estimate > 1
+
+
 @without_gpu
 def test_running_without_a_gpu_is_one_error_that_names_what_is_missing(cli: Cli, model: Path) -> None:
     assert cli("compile", model, "-o", "one.plan", "--target", "cuda", "--shape", "N=1", "-q").code == 0
@@ -73,7 +92,8 @@ def test_nodes_without_a_kernel_are_listed_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (("--tune", "--target", "cuda"), "--tune and --explain are for the CPU's kernels"),
+    (("--tune", "--target", "cuda"), "--tune is for the CPU's kernels"),
+    (("--accuracy", "tf32"), "the target cpu has no accuracy 'tf32'"),
     (("--target", "cuda", "--device", "k80"), "there is no device 'k80': it is one of h100, a100"),
 ])
 def test_options_that_do_not_fit(cli: Cli, model: Path, options: tuple[str, ...], message: str) -> None:

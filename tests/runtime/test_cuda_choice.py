@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cnncc.ir import DType, TensorType
 from cnncc.ops import OPS
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cpu.lowering import Refusal, Tensor
 from cnncc.runtime.cuda.devices import DEVICES
-from cnncc.runtime.cuda.lower.conv import ConvLowering
+from cnncc.runtime.cuda.lower.conv import ALGORITHMS, ConvLowering
 from cnncc.runtime.cuda.tiles import Product, choose_tile, seconds
 
 H100 = DEVICES["h100"]
@@ -62,3 +65,22 @@ def test_few_blocks_share_steps() -> None:
 def test_refusals() -> None:
     assert "f64" in chosen((1, 3, 5, 5), (2, 3, 3, 3), dtype=np.float64)[0].reason
     assert "2^31" in chosen((1, 1 << 10, 1 << 11, 1 << 11), (1, 1 << 10, 1, 1))[0].reason
+
+
+@pytest.mark.parametrize(("x", "w", "accuracy", "tensor"), [
+    ((32, 256, 56, 56), (256, 256, 1, 1), "tf32", True), ((32, 256, 56, 56), (256, 256, 1, 1), "fast", False),
+    ((8, 64, 56, 56), (64, 64, 3, 3), "tf32", True)])
+def test_tensor_cores_are_for_those_who_ask(x, w, accuracy: str, tensor: bool) -> None:
+    choice, launch = chosen(x, w, accuracy)
+    assert (choice.params.get("tensor") == 1) is tensor
+    assert [dict(s.params).get("tensor") for s in launch.stages] == [int(tensor)]
+
+
+def test_a_device_without_tensor_cores_multiplies_in_float32() -> None:
+    """Also what was chosen for one that has them."""
+    turing = replace(H100, tf32=0.0)
+    choice, _ = chosen((32, 256, 56, 56), (256, 256, 1, 1), "tf32")
+    shape = ConvShape(1, 256, 256, (1, 56, 56), (1, 56, 56), (1, 1, 1))
+    launch = ALGORITHMS["conv_direct/tf32"].launch(shape, dict(choice.params), turing, False, ("clip", 0.0, 1.0))
+    assert dict(launch.stages[0].params)["tensor"] == 0
+    assert ALGORITHMS["conv_direct/tf32"].cost(shape, turing, {"tf32"}) is None

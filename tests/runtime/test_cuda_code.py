@@ -9,7 +9,7 @@ from cnncc.runtime.cuda import codegen, machine_code
 from cnncc.runtime.cuda.kernel import make_params
 from cnncc.runtime.cuda.kernels import conv_direct, gemm
 
-PLAIN = {"bk": 16, "split": 0, "residual": 0, "activation": "clip"}
+PLAIN = {"tensor": 0, "bk": 16, "split": 0, "residual": 0, "activation": "clip"}
 TILED = {
     "channels": (conv_direct.KERNEL, {"form": "channels", "bm": 128, "bn": 128, "wide": 1}),
     "taps": (conv_direct.KERNEL, {"form": "taps", "bm": 64, "bn": 64, "wide": 0}),
@@ -42,6 +42,22 @@ def test_inner_loop(name: str, capability: tuple[int, int]) -> None:
     assert not loop["LDS"]
     assert (code.spills, code.stack) == (0, 0)
     assert code.registers <= 168  # at least 3 warps for each scheduler
+
+
+@pytest.mark.parametrize("name", TILED)
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
+def test_inner_loop_on_tensor_cores(name: str, capability: tuple[int, int]) -> None:
+    """An HMMA takes 8 cycles at least, in which a warp issues what else there is; nothing is spilled."""
+    kernel, params = TILED[name]
+    chosen = {**PLAIN, **params, "tensor": 1, "bm": 128, "bn": 128}
+    image, _ = codegen.compile_image((kernel.name, make_params(**chosen)), capability)
+    code = machine_code.read_machine_code(image, capability)
+    loop = code.busiest_loop()
+    assert loop["HMMA.1688.F32.TF32"] == 64 and not loop["FFMA"]
+    assert loop.total() <= 8 * 64
+    assert not loop["LDS.128"] and loop["LDS.64"] in (16, 32) and loop["LDS"] == 32
+    assert (code.spills, code.stack) == (0, 0)
+    assert code.registers <= 256  # two blocks of 128 threads on a multiprocessor
 
 
 def test_shared_memory_is_aligned_for_accesses_of_128_bits() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...errors import InputError
 from .codegen import Key, compile_image
+from .devices import DEVICES
 from .devices import Device as Model
 from .driver import check, driver
 from .kernel import MAX_STATIC_SHARED, Stage
@@ -23,6 +24,7 @@ __all__ = ["Arguments", "Device", "Graph", "Memory", "Stream", "device"]
 
 Array = np.ndarray[Any, Any]
 ALIGNMENT = 256
+TF32_FMAS = {(8, 0): 512, (9, 0): 1024, (10, 0): 1024, (10, 3): 1024}  # a cycle, of a multiprocessor's tensor cores
 
 
 class Memory:
@@ -168,15 +170,18 @@ class Device:
         return int(check(driver().cuDeviceTotalMem(self._device), "tell its memory"))
 
     def model(self) -> Model:
-        """What it can do, as far as the driver tells; 128 FP32 lanes a multiprocessor, 64 before 8.6 but for 9.0."""
+        """What it can do, as far as the driver tells; 128 FP32 lanes a multiprocessor, 64 before 8.6 but for 9.0. From
+        8.6 on tensor cores do as many FMAs, but where they are made for data centres more."""
         major, minor = self.capability
         cores = 64 if (major, minor) in ((7, 0), (7, 5), (8, 0)) else 128
+        clock, count = 1e3 * self.attribute("CLOCK_RATE"), self.attribute("MULTIPROCESSOR_COUNT")
+        tensor = TF32_FMAS.get((major, minor), 128 if major >= 8 else 0)
         bandwidth = 2e3 * self.attribute("MEMORY_CLOCK_RATE") * self.attribute("GLOBAL_MEMORY_BUS_WIDTH") / 8
-        return Model(self.name, (major, minor), self.attribute("MULTIPROCESSOR_COUNT"), cores,
-                     1e3 * self.attribute("CLOCK_RATE"), bandwidth, self.attribute("L2_CACHE_SIZE"),
+        return Model(self.name, (major, minor), count, cores, clock, bandwidth, self.attribute("L2_CACHE_SIZE"),
                      self.attribute("MAX_SHARED_MEMORY_PER_MULTIPROCESSOR"),
                      self.attribute("MAX_REGISTERS_PER_MULTIPROCESSOR"),
-                     self.attribute("MAX_THREADS_PER_MULTIPROCESSOR"))
+                     self.attribute("MAX_THREADS_PER_MULTIPROCESSOR"), tf32=2.0 * tensor * count * clock,
+                     mma=DEVICES["h100"].mma if major >= 9 else 1.0)
 
     def function(self, stage: Stage) -> Any:
         """The stage's kernel, loaded; compiled where the kernel cache has it not."""

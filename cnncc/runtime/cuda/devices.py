@@ -13,8 +13,9 @@ __all__ = ["DEFAULT", "DEVICES", "Device", "issue_share", "model_of", "occupancy
 class Device:
     """`cores` are FP32 lanes of a multiprocessor (one FMA a cycle each), `clock` the boost clock in Hz, `bandwidth` of
     device memory in bytes a second, `l2` its cache in bytes; per multiprocessor: `shared` bytes, `registers` of 32
-    bits, `threads` and `blocks` at most. `launch` is the time between two dependent kernels of a captured graph, in
-    seconds, an assumption rather than a data sheet's."""
+    bits, `threads` and `blocks` at most. `tf32` is what its tensor cores do without sparsity, in FLOPs a second, `mma`
+    the share of that for instructions of a single warp. `launch` is the time between two dependent kernels of a
+    captured graph, in seconds, an assumption rather than a data sheet's."""
 
     name: str
     capability: tuple[int, int]
@@ -27,6 +28,8 @@ class Device:
     registers: int = 65536
     threads: int = 2048
     blocks: int = 32
+    tf32: float = 0.0
+    mma: float = 1.0
     launch: float = 1.5e-6
 
     @property
@@ -34,11 +37,19 @@ class Device:
         """Of FP32 FMAs, a second."""
         return 2.0 * self.multiprocessors * self.cores * self.clock
 
+    def multiply_adds(self, tensor: bool) -> float:
+        """Of one multiprocessor, a second: FMAs, or those of its tensor cores."""
+        return self.tf32 * self.mma / 2 / self.multiprocessors if tensor else self.cores * self.clock
 
-# NVIDIA H100 SXM5 80 GB, A100 SXM4 40 GB (their architecture white papers)
+
+# NVIDIA H100 SXM5 80 GB, A100 SXM4 40 GB (their architecture white papers, and for TF32 their data sheets: 989 TFLOP/s
+# with sparsity, twice what they do without, and 156). Only instructions of four warps (wgmma) use Hopper's tensor cores
+# fully, but they need shared memory laid out for them; how much those of one warp reach is an assumption.
 DEVICES = {
-    "h100": Device("NVIDIA H100 SXM5", (9, 0), 132, 128, 1.98e9, 3.35e12, 50 << 20, 228 << 10),
-    "a100": Device("NVIDIA A100 SXM4 40GB", (8, 0), 108, 64, 1.41e9, 1.555e12, 40 << 20, 164 << 10),
+    "h100": Device("NVIDIA H100 SXM5", (9, 0), 132, 128, 1.98e9, 3.35e12, 50 << 20, 228 << 10,
+                   tf32=494.5e12, mma=0.6),
+    "a100": Device("NVIDIA A100 SXM4 40GB", (8, 0), 108, 64, 1.41e9, 1.555e12, 40 << 20, 164 << 10,
+                   tf32=156e12),
 }
 DEFAULT = DEVICES["h100"]  # what tiles are chosen for where no device is at hand
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ...errors import InputError
 
-__all__ = ["MachineCode", "find_tool", "read_machine_code"]
+__all__ = ["MULTIPLY", "MachineCode", "find_tool", "read_machine_code"]
 
+MULTIPLY = ("FFMA", "HMMA.1688.F32.TF32")
 SYSTEM_SHARED = 1024  # bytes that the system takes, which are counted among a kernel's from sm_90 on
 _LABEL = re.compile(r"^(\.L_\w+):")
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([^;]*);")
@@ -47,9 +48,9 @@ class MachineCode:
         return Counter(i.split()[0] for i in self.instructions[begin:end])
 
     def busiest_loop(self) -> Counter[str]:
-        """The instructions of the shortest loop among those with the most FFMAs."""
+        """The instructions of the shortest loop among those with the most FFMAs and HMMAs (`MULTIPLY`)."""
         counts = [self.count(begin, end + 1) for begin, end in self.loops]
-        return max(counts, key=lambda c: (c["FFMA"], -c.total()), default=Counter())
+        return max(counts, key=lambda c: (sum(c[name] for name in MULTIPLY), -c.total()), default=Counter())
 
 
 def read_machine_code(image: bytes, capability: tuple[int, int]) -> MachineCode:

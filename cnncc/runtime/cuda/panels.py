@@ -9,11 +9,12 @@ from __future__ import annotations
 __all__ = ["build_panel"]
 
 
-def build_panel(form: str, width: int, tile: int, depth: int, threads: int, pitch: int):
+def build_panel(form: str, width: int, tile: int, depth: int, threads: int, pitch: int, sums):
     """Device functions of a panel:
 
     begin(t, base, first, extent, k, end, line, step): the thread's place, what is left of the matrix across and along K
-    from there, and the place in shared memory; `fetch` gives the numbers of a step, `put` stores them.
+    from there, and the place in shared memory; `fetch` gives the numbers of a step, `put` stores them as `sums`
+    wants them kept.
     """
     from cnncc.runtime.cuda.integers import divide
     from cnncc.runtime.cuda.language import device, int32
@@ -26,7 +27,7 @@ def build_panel(form: str, width: int, tile: int, depth: int, threads: int, pitc
     if rows * across != threads or not rows or (depth if lines else tile) % rows:
         raise ValueError(f"{threads} threads do not fetch [{tile}, {depth}] in {form} of {width}")
     count = (depth if lines else tile) // rows
-    read = load4_below if width == 4 else load_below
+    read, keep, keep_four = load4_below if width == 4 else load_below, sums.keep, sums.keep_four
 
     @device
     def begin_lines(t, base, first, extent, k, end, line, step):
@@ -52,19 +53,19 @@ def build_panel(form: str, width: int, tile: int, depth: int, threads: int, pitc
 
     @device
     def put_line(n, s, at, v):
-        store(s, at + n * rows * pitch, v)
+        store(s, at + n * rows * pitch, keep(v))
 
     @device
     def put_lines(n, s, at, v):
-        store4(s, at + n * rows * pitch, v)
+        store4(s, at + n * rows * pitch, keep_four(v))
 
     @device
     def put_run(n, s, at, v):
-        store(s, at + n * rows, v)
+        store(s, at + n * rows, keep(v))
 
     @device
     def put_lane(i, s, at, v):
-        store(s, at + i * pitch, v)
+        store(s, at + i * pitch, keep(v))
 
     put_four = unroll(4, put_lane, each=("v",))
 

@@ -19,7 +19,7 @@ from .devices import Device, issue_share, occupancy
 from .kernel import Launch, Stage, Work, ceil_div
 from .lower.table import lowerings_for
 from .lowering import LANES
-from .tiles import REGISTERS
+from .tiles import registers_of
 
 __all__ = ["Layer", "Prediction", "predict"]
 
@@ -103,14 +103,21 @@ def _layer(bound: BoundStep, launch: Launch | None, work: Work, device: Device, 
 
 def _resident(stage: Stage, device: Device) -> int:
     """Blocks that a multiprocessor holds at once."""
-    heavy = stage.kernel.threads(**dict(stage.params)) > 0
-    return max(1, occupancy(device, math.prod(stage.block), REGISTERS if heavy else LIGHT_REGISTERS, stage.shared))
+    params = dict(stage.params)
+    registers = LIGHT_REGISTERS
+    if stage.kernel.threads(**params) > 0:
+        registers = registers_of(int(params.get("bn", 0)), _on_tensor_cores(stage))
+    return max(1, occupancy(device, math.prod(stage.block), registers, stage.shared))
+
+
+def _on_tensor_cores(stage: Stage) -> bool:
+    return dict(stage.params).get("tensor") == 1
 
 
 def _compute(stage: Stage, work: Work, device: Device) -> float:
     """Of the busiest multiprocessor: its blocks in waves, each at the share of FMAs that so many warps issue."""
     blocks, warps = math.prod(stage.grid), ceil_div(math.prod(stage.block), 32)
-    each = work.flops / blocks / (2 * device.cores * device.clock)
+    each = work.flops / blocks / (2 * device.multiply_adds(_on_tensor_cores(stage)))
     full, rest = divmod(ceil_div(blocks, device.multiprocessors), resident := _resident(stage, device))
     waves = full * resident * each / issue_share(resident * warps)
     return waves + (rest * each / issue_share(rest * warps) if rest else 0.0)

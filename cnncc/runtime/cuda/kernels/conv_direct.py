@@ -32,6 +32,8 @@ import numpy as np
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels import conv_sum
+from cnncc.runtime.cuda.sums import PAD, threads_of
+from cnncc.runtime.cuda.tf32 import round_tf32
 
 OPERANDS = ("x", "w", "bias", "add", "taps", "y", "scratch")
 DIMS = (
@@ -47,16 +49,18 @@ MAX_BITS = 30      # steps along the axes that a mask has bits for
 
 @dataclass(frozen=True)
 class Tile:
-    """``m`` output channels x ``n`` pixels, in steps of ``k``; ``parts`` blocks share the steps of one."""
+    """``m`` output channels x ``n`` pixels, in steps of ``k``; ``parts`` blocks share the steps of one. With ``tensor``
+    on tensor cores, which take numbers rounded to TF32."""
 
     m: int
     n: int
     k: int = STEP
     parts: int = 1
+    tensor: bool = False
 
     @property
     def threads(self) -> int:
-        return self.m * self.n // 64
+        return threads_of(self.m, self.n, self.tensor)
 
 
 def packed_form(shape: ConvShape, step: int = STEP) -> str:
@@ -77,8 +81,8 @@ def depth(shape: ConvShape, form: str, step: int = STEP) -> int:
     return runs * ceil_div(each, step) * step
 
 
-def pack_weights(w: np.ndarray, groups: int, form: str, m: int, step: int = STEP) -> np.ndarray:
-    """w [OC, C/G, *kernel] as [G, K, OC/G up to a multiple of m]."""
+def pack_weights(w: np.ndarray, groups: int, form: str, m: int, step: int = STEP, tensor: bool = False) -> np.ndarray:
+    """w [OC, C/G, *kernel] as [G, K, OC/G up to a multiple of m]; for tensor cores rounded to TF32."""
     per_group, channels = w.shape[0] // groups, w.shape[1]
     w = w.reshape(groups, per_group, channels, -1)
     if form == "taps":
@@ -90,7 +94,7 @@ def pack_weights(w: np.ndarray, groups: int, form: str, m: int, step: int = STEP
         rows = padded.reshape(groups, -1, per_group)
         k = rows.shape[1]
     out = np.zeros((groups, k, ceil_div(per_group, m) * m), np.float32)
-    out[:, :rows.shape[1], :per_group] = rows
+    out[:, :rows.shape[1], :per_group] = round_tf32(rows) if tensor else rows
     return out
 
 
@@ -142,7 +146,7 @@ def launch(shape: ConvShape, tile: Tile, form: str, residual: bool = False, acti
         sum(shape.kernel), 0,
     )  # fmt: skip
     split, wide = int(parts > 1), int(shape.pixels % 4 == 0)
-    params = make_params(form=form, bm=tile.m, bn=tile.n, bk=tile.k, wide=wide, split=split,
+    params = make_params(form=form, bm=tile.m, bn=tile.n, bk=tile.k, tensor=int(tile.tensor), wide=wide, split=split,
                          residual=int(residual and not split), activation="clip" if split else activation)
     grid = (ceil_div(total, tile.n), m_tiles, shape.groups * parts)
     reads = {"x": (0, 4 * shape.images * shape.channels * plane), "w": (0, 4 * shape.groups * k * m_tiles * tile.m),
@@ -163,7 +167,7 @@ def pack_taps_bytes(shape: ConvShape, form: str, step: int) -> int:
     return 4 * (5 * depth(shape, form, step) + 2 * sum(shape.kernel)) if form == "taps" else 16 * shape.taps
 
 
-def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual: int, activation: str):
+def build(form: str, bm: int, bn: int, bk: int, tensor: int, wide: int, split: int, residual: int, activation: str):
     from cnncc.runtime.cuda.epilogue import build_activation
     from cnncc.runtime.cuda.integers import divide, within
     from cnncc.runtime.cuda.language import cuda, device, float32, int32
@@ -178,11 +182,13 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
         store2_i32,
         store4,
     )
-    from cnncc.runtime.cuda.tile import lie_in_tile, store_rows, tile_fma, unroll, zeros
+    from cnncc.runtime.cuda.sums import Sums
+    from cnncc.runtime.cuda.tile import unroll, zeros
 
-    threads = bm * bn // 64
-    half_m, half_n, a_words, buffer_words = bm // 2, bn // 2, bk * bm, bk * (bm + bn)
-    shared_words = max(2 * buffer_words, half_m * bn)
+    threads, half_m = threads_of(bm, bn, tensor), bm // 2
+    a_pitch, b_pitch = (bm + PAD, bn + PAD) if tensor else (bm, bn)
+    a_words, buffer_words = bk * a_pitch, bk * (a_pitch + b_pitch)
+    shared_words = max(2 * buffer_words, half_m * b_pitch)
     by_taps, transposed = int(form == "taps"), int(form == "transposed")
     by_channels, width = int(form in ("channels", "transposed")), 4 if form == "wide" else 1
     a_quads, b_columns = bm // 4, bn // width
@@ -194,9 +200,9 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
     table_words = 2 * MAX_TABLE if by_taps else 2
 
     activate = build_activation(activation)
-    lie, new_tile, nothing = lie_in_tile(bm, bn), zeros(64), zeros(4)
-    multiply = tile_fma(bk, 2, 2, bm, bn, half_m, half_n)
-    store_upper, store_lower = store_rows(0, 2, bn, half_n), store_rows(1, 2, bn, half_n)
+    sums, nothing = Sums(bm, bn, bk, a_pitch, b_pitch, tensor), zeros(4)
+    begin, new, multiply, keep, keep_four = sums.begin, sums.new, sums.multiply, sums.keep, sums.keep_four
+    store_upper, store_lower = sums.store_upper, sums.store_lower
 
     @device
     def place(tap, taps, origin, at, size):
@@ -221,14 +227,14 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
 
     @device
     def put_one(n, s, at, v):
-        store(s, at + n * b_rows * bn, v)
+        store(s, at + n * b_rows * b_pitch, keep(v))
 
     @device
     def put_quad(n, s, at, v):
-        store4(s, at + n * b_rows * bn, v)
+        store4(s, at + n * b_rows * b_pitch, keep_four(v))
 
     fetch_a = unroll(a_loads, device(lambda n, w, at, pitch: load4(w, at + n * a_rows * pitch)))
-    put_a = unroll(a_loads, device(lambda n, s, at, v: store4(s, at + n * a_rows * bm, v)), each=("v",))
+    put_a = unroll(a_loads, device(lambda n, s, at, v: store4(s, at + n * a_rows * a_pitch, v)), each=("v",))
     fetch_b = unroll(b_loads, fetch_quads if form == "wide" else fetch_taps if by_taps else fetch_channels)
     put_b = unroll(b_loads, put_quad if form == "wide" else put_one, each=("v",))
 
@@ -322,10 +328,10 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
         where = int32(where + (0 if by_taps else (c + b_row) * plane))
         rest = int32(rest - c - b_row)
         w_at = int32(group * w_group + (first * bk + a_row) * w_pitch + m0 + 4 * a_quad)
-        a_put, b_put = int32(a_row * bm + 4 * a_quad), int32(a_words + b_row * bn + b_column * width)
+        a_put, b_put = int32(a_row * a_pitch + 4 * a_quad), int32(a_words + b_row * b_pitch + b_column * width)
 
-        ty, tx = lie(t)
-        acc = new_tile()
+        a_from, b_from, sums_at = begin(t)
+        acc = new()
         a = fetch_a(w, w_at, w_pitch)
         b = fetch_b(x, table, where, rest, stride, int32(c + b_row), mask)
         put_a(s, a_put, a)
@@ -349,7 +355,7 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
                     rest = int32(rest - b_row)
                 a = fetch_a(w, w_at, w_pitch)
                 b = fetch_b(x, table, where, rest, stride, int32(c + b_row), mask)
-            acc = multiply(acc, s, int32(current + 4 * ty), s, int32(current + a_words + 4 * tx))
+            acc = multiply(acc, s, int32(current + a_from), s, int32(current + a_words + b_from))
             if more:
                 current = int32(buffer_words - current)
                 put_a(s, int32(current + a_put), a)
@@ -372,19 +378,19 @@ def build(form: str, bm: int, bn: int, bk: int, wide: int, split: int, residual:
         for half in range(2):
             cuda.syncthreads()
             if half == 0:
-                store_upper(acc, s, int32(4 * ty * bn + 4 * tx))
+                store_upper(acc, s, sums_at)
             else:
-                store_lower(acc, s, int32(4 * ty * bn + 4 * tx))
+                store_lower(acc, s, sums_at)
             cuda.syncthreads()
             if valid:
                 for row in range(out_row, half_m, out_rows):
                     channel = int32(m0 + half * half_m + row)
                     if channel < out_channels:
-                        finish(s, int32(row * bn + out_at), bias, int32(group * w_pitch + channel), add, y, scratch,
-                               int32(y_at + channel * y_plane), int32(part * y_size), p, q)
+                        finish(s, int32(row * b_pitch + out_at), bias, int32(group * w_pitch + channel), add, y,
+                               scratch, int32(y_at + channel * y_plane), int32(part * y_size), p, q)
 
     return conv
 
 
 KERNEL = Kernel("conv_direct", OPERANDS, DIMS, build, ("p", "q"), lambda **params: {"taps": "i32"},
-                lambda bm, bn, **params: bm * bn // 64)
+                lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor))

@@ -71,8 +71,8 @@ def launch(shape: TransposeShape, tile: Tile, activation: str = "clip", p: float
         steps, steps, 1, shape.groups, out_channels, w_pitch, steps * tile.k * w_pitch, *shape.out_size, out_pixels,
         shape.out_channels * out_pixels, y_size, 0, 0,
     )  # fmt: skip
-    params = make_params(form="transposed", bm=tile.m, bn=tile.n, bk=tile.k, wide=0, split=0, residual=0,
-                         activation=activation)
+    params = make_params(form="transposed", bm=tile.m, bn=tile.n, bk=tile.k, tensor=int(tile.tensor), wide=0,
+                         split=0, residual=0, activation=activation)
     grid = (ceil_div(total, tile.n), m_tiles, shape.groups * phases)
     reads = {"x": (0, 4 * shape.images * shape.channels * plane), "w": (0, 4 * shape.groups * steps * tile.k * w_pitch),
              "bias": (0, 4 * shape.groups * w_pitch), "taps": (0, 32 * phases + 16 * taps)}

@@ -16,6 +16,7 @@ import math
 from cnncc.runtime.cpu.kernels.gemm import GemmShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels.conv_direct import Tile
+from cnncc.runtime.cuda.sums import PAD, threads_of
 
 __all__ = ["DIMS", "KERNEL", "SUM", "GemmShape", "launch"]
 
@@ -25,7 +26,6 @@ DIMS = (
 )  # fmt: skip
 FLOATS = ("alpha", "beta", "p", "q")
 SUM_THREADS = 256
-PAD = 4  # words between rows in shared memory
 
 
 def walk(line: int, step: int, extent: int, k: int, batch: tuple[int, ...]) -> tuple[str, int] | None:
@@ -63,7 +63,7 @@ def launch(shape: GemmShape, tile: Tile, residual: bool = False, alpha: float = 
         return Launch(KERNEL.name, (), reads, {"y": (0, 0)})
     end = {"add": int(shape.c is not None and not split), "residual": int(residual and not split)}
     params = make_params(a_form=a_walk[0], a_width=a_walk[1], b_form=b_walk[0], b_width=b_walk[1], bm=tile.m, bn=tile.n,
-                         bk=tile.k, wide=int(shape.n % 4 == 0), split=split,
+                         bk=tile.k, tensor=int(tile.tensor), wide=int(shape.n % 4 == 0), split=split,
                          activation="clip" if split else activation, **end)
     grid = (ceil_div(shape.n, tile.n), ceil_div(shape.m, tile.m), batch * parts)
     flops = 2.0 * math.prod(grid) * tile.m * tile.n * split_steps * tile.k
@@ -102,16 +102,17 @@ def extents(shape: GemmShape, residual: bool) -> dict[str, tuple[int, int]]:
     return out
 
 
-def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int, bk: int, wide: int, split: int,
-          add: int, residual: int, activation: str):
+def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int, bk: int, tensor: int, wide: int,
+          split: int, add: int, residual: int, activation: str):
     from cnncc.runtime.cuda.epilogue import build_activation
     from cnncc.runtime.cuda.integers import divide
     from cnncc.runtime.cuda.language import cuda, device, float32, int32
     from cnncc.runtime.cuda.memory_access import load, load4, store4
     from cnncc.runtime.cuda.panels import build_panel
-    from cnncc.runtime.cuda.tile import lie_in_tile, store_rows, tile_fma, unroll, zeros
+    from cnncc.runtime.cuda.sums import Sums
+    from cnncc.runtime.cuda.tile import unroll
 
-    threads = bm * bn // 64
+    threads = threads_of(bm, bn, tensor)
     a_pitch, b_pitch = bm + PAD, bn + PAD
     a_words, buffer_words, half_m = bk * a_pitch, bk * (a_pitch + b_pitch), bm // 2
     shared_words = max(2 * buffer_words, half_m * b_pitch)
@@ -120,11 +121,11 @@ def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int
     out_rows = threads // out_columns
 
     activate = build_activation(activation)
-    lie, new_tile = lie_in_tile(bm, bn), zeros(64)
-    multiply = tile_fma(bk, 2, 2, a_pitch, b_pitch, half_m, bn // 2)
-    store_upper, store_lower = store_rows(0, 2, b_pitch, bn // 2), store_rows(1, 2, b_pitch, bn // 2)
-    a_begin, a_fetch, a_put = build_panel(a_form, a_width, bm, bk, threads, a_pitch)
-    b_begin, b_fetch, b_put = build_panel(b_form, b_width, bn, bk, threads, b_pitch)
+    sums = Sums(bm, bn, bk, a_pitch, b_pitch, tensor)
+    begin, new, multiply, store_upper, store_lower = (
+        sums.begin, sums.new, sums.multiply, sums.store_upper, sums.store_lower)
+    a_begin, a_fetch, a_put = build_panel(a_form, a_width, bm, bk, threads, a_pitch, sums)
+    b_begin, b_fetch, b_put = build_panel(b_form, b_width, bn, bk, threads, b_pitch, sums)
 
     @device
     def finish_one(value, c, r, c_at, at, alpha, beta, p, q):
@@ -171,9 +172,9 @@ def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int
         a_base, b_base = int32(i0 * a_0 + i1 * a_1 + i2 * a_2), int32(i0 * b_0 + i1 * b_1 + i2 * b_2)
         a_at, a_rest, a_to = a_begin(t, a_base, m0, m, int32(first * bk), k, a_line, a_step)
         b_at, b_rest, b_to = b_begin(t, b_base, n0, n, int32(first * bk), k, b_line, b_step)
-        ty, tx = lie(t)
+        a_from, b_from, sums_at = begin(t)
 
-        acc = new_tile()
+        acc = new()
         left = a_fetch(a, a_at, a_rest, a_line, a_step)
         right = b_fetch(b, b_at, b_rest, b_line, b_step)
         a_put(s, a_to, left)
@@ -188,7 +189,7 @@ def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int
                 a_rest, b_rest = (a_rest[0], int32(a_rest[1] - bk)), (b_rest[0], int32(b_rest[1] - bk))
                 left = a_fetch(a, a_at, a_rest, a_line, a_step)
                 right = b_fetch(b, b_at, b_rest, b_line, b_step)
-            acc = multiply(acc, s, int32(current + 4 * ty), s, int32(current + a_words + 4 * tx))
+            acc = multiply(acc, s, int32(current + a_from), s, int32(current + a_words + b_from))
             if more:
                 current = int32(buffer_words - current)
                 a_put(s, int32(current + a_to), left)
@@ -200,9 +201,9 @@ def build(a_form: str, a_width: int, b_form: str, b_width: int, bm: int, bn: int
         for half in range(2):
             cuda.syncthreads()
             if half == 0:
-                store_upper(acc, s, int32(4 * ty * b_pitch + 4 * tx))
+                store_upper(acc, s, sums_at)
             else:
-                store_lower(acc, s, int32(4 * ty * b_pitch + 4 * tx))
+                store_lower(acc, s, sums_at)
             cuda.syncthreads()
             if n0 + column < n:
                 c_at = int32(i0 * c_0 + i1 * c_1 + i2 * c_2 + (n0 + column) * c_column)
@@ -244,5 +245,5 @@ def build_sum(add: int, residual: int, activation: str):
 
 
 KERNEL = Kernel("gemm", ("a", "b", "c", "r", "y", "scratch"), DIMS, build, FLOATS,
-                threads=lambda bm, bn, **params: bm * bn // 64)
+                threads=lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor))
 SUM = Kernel("gemm_sum", ("scratch", "c", "r", "y"), DIMS, build_sum, FLOATS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from ....errors import PlanInvalid
 from ....ir import TensorType
 from ....ops.conv import Conv
 from ...cpu.kernels.conv_direct import ConvShape
-from ...cpu.lower.accuracy import allowed_forms
 from ...cpu.lower.activation import epilogue
 from ...cpu.lower.conv import assumed_shape, conv_shape
 from ...cpu.lower.convolutions import refuse_operands
@@ -21,6 +20,7 @@ from ..devices import DEFAULT, Device
 from ..kernel import MAX_INTEGER, Launch, ceil_div
 from ..kernels import conv_depthwise, conv_direct, conv_winograd
 from ..tiles import L2_SPEED, PROLOGUE, ROWS, Product, choose_tile, moved_bytes, seconds
+from .accuracy import TF32, allowed_forms
 
 __all__ = ["ALGORITHMS", "LOWERINGS", "ConvLowering"]
 
@@ -31,9 +31,9 @@ Activation = tuple[str, float, float]
 
 class Algorithm:
     """One way to compute a convolution. `cost` estimates it in seconds; None where it does not apply, or is none of the
-    `forms` F(m,3) that accuracy allows. Of what was chosen, `pack`, `extra` and `launch` depend on params only."""
+    `forms` that accuracy allows. Of what was chosen, `pack`, `extra` and `launch` depend on params only."""
 
-    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int | str]) -> float | None:
         raise NotImplementedError  # abstract
 
     def params(self, shape: ConvShape, device: Device) -> Params:
@@ -57,22 +57,29 @@ class Algorithm:
 
 class Direct(Algorithm):
     """Implicit GEMM. How weights are packed is the plan's; how wide tiles are and whether parts share them is found
-    for the sizes of a run."""
+    for the sizes of a run. With `tensor` on tensor cores, if the device has them."""
+
+    def __init__(self, tensor: bool = False) -> None:
+        self.tensor = tensor
 
     def product(self, shape: ConvShape) -> Product:
         form = conv_direct.packed_form(shape)
         return Product(shape.out_channels // shape.groups, shape.images * shape.pixels, conv_direct.depth(shape, form),
                        shape.groups, traffic(shape))
 
-    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int | str]) -> float | None:
+        if self.tensor and (TF32 not in forms or not device.tf32):
+            return None
         product = self.product(shape)
-        return seconds(device, product, choose_tile(device, product))
+        return seconds(device, product, choose_tile(device, product, tensor=self.tensor))
 
     def params(self, shape: ConvShape, device: Device) -> Params:
-        return {"form": conv_direct.packed_form(shape), "rows": choose_tile(device, self.product(shape)).m}
+        rows = choose_tile(device, self.product(shape), tensor=self.tensor).m
+        params: Params = {"form": conv_direct.packed_form(shape), "rows": rows}
+        return {**params, "tensor": 1} if self.tensor else params
 
     def pack(self, shape: ConvShape, w: Array, params: Params) -> Array:
-        return conv_direct.pack_weights(w, shape.groups, str(params["form"]), rows_of(params))
+        return conv_direct.pack_weights(w, shape.groups, str(params["form"]), rows_of(params), tensor=self.tensor)
 
     def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params) -> Array:
         return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, rows_of(params))
@@ -86,7 +93,7 @@ class Direct(Algorithm):
         if form not in ("channels", "taps") or (form == "taps" and not conv_direct.fits_table(shape)):
             raise PlanInvalid(f"conv_direct cannot walk the taps of a {shape.kernel} kernel of "
                               f"{shape.channels // shape.groups} channels in the form {form!r}")
-        tile = choose_tile(device, self.product(shape), [rows])
+        tile = choose_tile(device, self.product(shape), [rows], tensor=self.tensor)
         return conv_direct.launch(shape, tile, str(form), residual, *activation)
 
 
@@ -96,7 +103,7 @@ class Depthwise(Algorithm):
     ISSUE = 128 * 0.7  # so many of them in time
     LATENCY = 3e-6
 
-    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int | str]) -> float | None:
         if shape.groups == 1 or not conv_depthwise.supports(shape):
             return None
         issue = conv_depthwise.instructions(shape) / (self.ISSUE * device.multiprocessors * device.clock)
@@ -129,7 +136,7 @@ class Winograd(Algorithm):
         return Product(shape.out_channels, conv_winograd.tiles_at_once(shape, self.m), shape.channels, points,
                        moved_bytes(points * shape.channels * shape.out_channels))
 
-    def cost(self, shape: ConvShape, device: Device, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, device: Device, forms: Collection[int | str]) -> float | None:
         if self.m not in forms or not conv_winograd.supports(shape):
             return None
         product = self.product(shape)
@@ -175,6 +182,7 @@ def rows_of(params: Params) -> int:
 ALGORITHMS: dict[str, Algorithm] = {
     "conv_depthwise": Depthwise(),
     "conv_direct": Direct(),
+    "conv_direct/tf32": Direct(tensor=True),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
 }
@@ -248,10 +256,17 @@ def largest(shape: ConvShape) -> int:
 
 
 def _algorithm(choice: Choice) -> Algorithm:
-    name = choice.kernel + (f"/{choice.params.get('m')}" if choice.kernel == "conv_winograd" else "")
+    name = algorithm_name(choice.kernel, choice.params)
     if name not in ALGORITHMS:
         raise PlanInvalid(f"there is no convolution kernel '{name}'")
     return ALGORITHMS[name]
+
+
+def algorithm_name(kernel: str, params: Mapping[str, int | str]) -> str:
+    """The name in ALGORITHMS of what a plan's step has."""
+    if kernel == "conv_winograd":
+        return f"{kernel}/{params.get('m')}"
+    return f"{kernel}/tf32" if params.get("tensor") == 1 else kernel
 
 
 LOWERINGS: dict[str, Lowering] = {"Conv": ConvLowering()}

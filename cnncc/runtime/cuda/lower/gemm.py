@@ -19,6 +19,7 @@ from ..devices import DEFAULT, Device
 from ..kernel import MAX_GRID, MAX_INTEGER, Launch
 from ..kernels import gemm, gemv
 from ..tiles import Product, choose_tile, moved_bytes
+from .accuracy import TF32
 
 __all__ = ["LOWERINGS", "ProductLowering"]
 
@@ -27,13 +28,14 @@ Array = np.ndarray[Any, Any]
 
 class ProductLowering(Lowering):
     """What multiplies is as `rules`, the CPU's lowering of the operator, has it. A constant matrix B that few rows
-    multiply is packed so that it lies along K (`transposed`)."""
+    multiply is packed so that it lies along K (`transposed`). Tiles are on tensor cores where accuracy allows it and
+    the device has them."""
 
     input_words = ("a", "b", "c", "r")
     overwritable = (3,)
 
-    def __init__(self, rules: cpu._Product, device: Device = DEFAULT) -> None:
-        self.rules, self.device = rules, device
+    def __init__(self, rules: cpu._Product, accuracy: str = "default", device: Device = DEFAULT) -> None:
+        self.rules, self.accuracy, self.device = rules, accuracy, device
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
@@ -49,7 +51,8 @@ class ProductLowering(Lowering):
         assert b is not None
         rows = math.prod(d if isinstance(d, int) else self.rules.ASSUMED_ROWS for d in outputs[0].shape[:-1])
         transposed = self.rules.matrix(op, b) is not None and rows <= gemv.MAX_ROWS
-        return Choice(gemm.KERNEL.name, {"transposed": int(transposed)}, (PLAIN,) * len(inputs), (PLAIN,))
+        params = {"transposed": int(transposed)} | ({"tensor": 1} if self.accuracy == TF32 else {})
+        return Choice(gemm.KERNEL.name, params, (PLAIN,) * len(inputs), (PLAIN,))
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
         b = inputs[1]
@@ -71,7 +74,8 @@ class ProductLowering(Lowering):
         residual, end = len(inputs) > 3 and inputs[3] is not None, epilogue(getattr(op, "activation", None))
         if gemv.suits(shape):
             return replace(gemv.launch(shape, residual, alpha, beta, *end), name=gemm.KERNEL.name)
-        return gemm.launch(shape, choose_tile(self.device, product(shape)), residual, alpha, beta, *end)
+        tile = choose_tile(self.device, product(shape), tensor=choice.params.get("tensor") == 1)
+        return gemm.launch(shape, tile, residual, alpha, beta, *end)
 
 
 def along_k(shape: GemmShape) -> GemmShape:

@@ -39,16 +39,15 @@ LOWERINGS: LazyTable[Lowering] = LazyTable(__package__, _MODULES, lambda module:
 
 
 def lowerings_for(accuracy: str, device: Device) -> dict[str, Lowering]:
-    """The table for a compilation: convolutions as accurate as is asked for, and tiles that suit the device."""
-    from .conv import ConvLowering
-
+    """The table for a compilation: products as accurate as is asked for, and tiles that suit the device."""
     found: dict[str, Lowering] = {}
     for name, lowering in LOWERINGS.items():
-        if hasattr(lowering, "device"):
-            lowering = copy(lowering)
-            lowering.device = device
+        lowering = copy(lowering)
+        for field, value in (("accuracy", accuracy), ("device", device)):
+            if hasattr(lowering, field):
+                setattr(lowering, field, value)
         found[name] = lowering
-    return found | {"Conv": ConvLowering(accuracy, device)}
+    return found
 
 
 @cache
