@@ -3,7 +3,8 @@
 Buffers are merged into groups, each of which takes one piece of memory:
 
 - an alias (Reshape and its like) lies where its source lies;
-- an input of a Concat lies inside the output, where its part begins, if the parts follow each other in memory;
+- an input of a Concat lies inside the output, where its part begins, if the parts follow each other in memory, and if
+  kernels of the target may find a buffer there;
 - an output takes over the memory of an input that is not read again, where the kernel allows it.
 
 A group that holds an input or a constant of the model is that memory; one that is spanned by an output of the model
@@ -24,6 +25,7 @@ from .plan import ALIAS, KNOWN, Arena, Plan, Step
 __all__ = ["ALIGNMENT", "Location", "Storage", "assign_storage"]
 
 ALIGNMENT = 64
+PART_ALIGNMENT = {"cuda": 16}  # of parts of a Concat, in bytes: a GPU's kernels read and write buffers by 128 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def assign_storage(plan: Plan, shapes: Sequence[Sequence[int]], sizes: Sequence[
             groups.merge(step.outputs[0], step.inputs[0], 0)
     for _, step in lives.executed:
         if step.op.op_type == "Concat":
-            _join_concat(step, shapes[step.outputs[0]], sizes, groups)
+            _join_concat(step, shapes[step.outputs[0]], sizes, groups, PART_ALIGNMENT.get(plan.target, 1))
     for time, step in lives.executed:
         for source in inplace[time]:
             buffer = step.inputs[source]
@@ -183,8 +185,9 @@ class _Groups:
         return not (inner.is_output and outer.is_output)
 
 
-def _join_concat(step: Step, shape: Sequence[int], sizes: Sequence[int], groups: _Groups) -> None:
-    """Puts the inputs of a Concat into its output, if they follow each other there without a gap."""
+def _join_concat(step: Step, shape: Sequence[int], sizes: Sequence[int], groups: _Groups, alignment: int) -> None:
+    """Puts the inputs of a Concat into its output, if they follow each other there without a gap; those only whose
+    offset is a multiple of `alignment`."""
     out = step.outputs[0]
     axis: int = getattr(step.op, "axis", 0)
     parts = [b for b in step.inputs if b is not None]
@@ -194,7 +197,7 @@ def _join_concat(step: Step, shape: Sequence[int], sizes: Sequence[int], groups:
     for part in parts:
         group = groups.of[part]
         if not group.external and group is not groups.of[out] and group.size == sizes[part] \
-                and not group.is_output:
+                and not group.is_output and offset % alignment == 0:
             groups.merge(part, out, offset)
         offset += sizes[part]
 

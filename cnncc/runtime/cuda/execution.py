@@ -24,7 +24,7 @@ from ..cpu.binding import Binding, BoundStep
 from .device import ALIGNMENT, Arguments, Graph, Memory, Stream, device, pinned
 from .device_array import DeviceArray
 from .driver import check, driver
-from .kernel import SCRATCH, Launch, Stage, ceil_div
+from .kernel import OPERAND_ALIGNMENT, SCRATCH, Launch, Stage, ceil_div
 from .lowering import COPY, HOST
 
 __all__ = ["Constants", "Context", "Prepared"]
@@ -244,23 +244,28 @@ class Context:
         self._deliver(outputs)
 
     def _bind(self, inputs: Sequence[Array | DeviceArray], outputs: Sequence[Array | DeviceArray]) -> Any:
-        """Puts the addresses of inputs and outputs into the arguments, and host arrays into pinned memory; gives the
-        addresses."""
+        """Puts the addresses of inputs and outputs into the arguments, and host arrays into pinned memory; gives what
+        decides on the work of a run: those addresses, and the ones that it copies from or to."""
         device().enter()
         for kind, arrays in (("in", inputs), ("out", outputs)):
-            self._addresses[kind] = [array.address if isinstance(array, DeviceArray) else own
+            self._addresses[kind] = [array.address if isinstance(array, DeviceArray) and _is_aligned(array) else own
                                      for array, own in zip(arrays, self._own[kind], strict=True)]
             for pointers, position, port, offset in self._ports[kind]:
                 pointers[position] = self._addresses[kind][port] + offset
         for array, staging in zip(inputs, self._staging["in"], strict=True):
             if not isinstance(array, DeviceArray):
                 staging[:] = array.reshape(-1).view(np.uint8)
-        return tuple(self._addresses["in"]), tuple(self._addresses["out"])
+        copied = [array.address for array in (*inputs, *outputs)
+                  if isinstance(array, DeviceArray) and not _is_aligned(array)]
+        return tuple(self._addresses["in"]), tuple(self._addresses["out"]), tuple(copied)
 
     def _upload(self, inputs: Sequence[Array | DeviceArray]) -> None:
         for array, own, staging in zip(inputs, self._own["in"], self._staging["in"], strict=True):
-            if not isinstance(array, DeviceArray) and staging.nbytes:
-                self._stream.upload(own, staging.ctypes.data, staging.nbytes)
+            if not isinstance(array, DeviceArray):
+                if staging.nbytes:
+                    self._stream.upload(own, staging.ctypes.data, staging.nbytes)
+            elif staging.nbytes and not _is_aligned(array):
+                self._stream.copy(own, array.address, staging.nbytes)
 
     def _download(self, outputs: Sequence[Array | DeviceArray]) -> None:
         """Copies outputs that no step writes to their places, and those for the CPU to pinned memory."""
@@ -274,8 +279,8 @@ class Context:
             source = place if buffer is None else self._address(self._place(buffer))
             if not isinstance(array, DeviceArray):
                 self._stream.download(staging.ctypes.data, source, staging.nbytes)
-            elif source != place:
-                self._stream.copy(place, source, staging.nbytes)
+            elif source != array.address:
+                self._stream.copy(array.address, source, staging.nbytes)
 
     def _deliver(self, outputs: Sequence[Array | DeviceArray]) -> None:
         values, copied = self.prepared.binding.values, dict(self._copied)
@@ -321,6 +326,11 @@ def _segments(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
         else:
             found[-1].append(piece)
     return found
+
+
+def _is_aligned(array: DeviceArray) -> bool:
+    """Whether kernels can read or write the array where it lies."""
+    return array.address % OPERAND_ALIGNMENT == 0
 
 
 def _is_in_place(stage: Stage, places: Mapping[str, Place]) -> bool:

@@ -21,6 +21,7 @@ MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_INTEGER = 2**31 - 1
 MAX_ELEMENTS = 2**31 - 2**20  # of an operand: kernels number them, and surplus threads behind them, in 32 bits
 MAX_STATIC_SHARED = 48 << 10  # bytes of dynamic shared memory beyond which a kernel must be told to have them
+OPERAND_ALIGNMENT = 16       # of every operand's address, in bytes: kernels read and write by 128 bits
 SCRATCH = "scratch"          # the operand word of the workspace that all steps share
 
 Extent = Mapping[str, tuple[int, int]]

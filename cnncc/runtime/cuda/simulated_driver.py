@@ -21,7 +21,7 @@ import numpy as np
 from ...ir import DType
 from .codegen import get_kernel
 from .devices import DEFAULT
-from .kernel import Kernel
+from .kernel import OPERAND_ALIGNMENT, Kernel
 from .kernels.table import KERNELS
 
 Array = np.ndarray[Any, Any]
@@ -280,7 +280,7 @@ def _arguments(kernel: Kernel, params: dict[str, Any], address: int) -> list[Any
         dtype = DType(elements.get(word, "f32")).numpy
         pointer = ctypes.c_uint64.from_address(place).value
         found = _find(pointer) if pointer else np.zeros(0, np.uint8)
-        if found is None or pointer % dtype.itemsize:
+        if found is None or pointer % OPERAND_ALIGNMENT:
             return None
         given.append(found[:found.nbytes // dtype.itemsize * dtype.itemsize].view(dtype))
     rest = places[len(kernel.operands):]

@@ -136,6 +136,43 @@ def test_device_arrays_are_used_where_they_lie(by: str) -> None:
     assert_equal(session.run(None, {"x": given, "z": feeds["z"]}), CHAIN, feeds)
 
 
+def test_device_arrays_at_odd_addresses_are_copied() -> None:
+    """Kernels read by 128 bits; a slice of another library's array may begin anywhere."""
+    from cnncc.runtime.cuda.device_array import DeviceArray, empty
+
+    session = InferenceSession(compiled(CHAIN))
+    feeds, memory, results = feeds_of(session), empty((2, 64), np.float32), empty((2, 64), np.float32)
+
+    def inside(whole: DeviceArray, at: int) -> DeviceArray:
+        return DeviceArray(whole.address + at, (2, 3, 3), np.dtype(np.float32), whole)
+
+    name = session.get_outputs()[0].name
+    for at in (4, 4, 260, 8, 4):  # as a graph, too, and at other places with the same alignment
+        x, y = inside(memory, at), inside(results, at)
+        x.fill(feeds["x"])
+        found = session.run_on_device({"x": x, "z": feeds["z"]}, {name: y})
+        assert found[0].address == results.address + at
+        assert_equal(found, CHAIN, feeds)
+        feeds = {k: v + 1 for k, v in feeds.items()}
+    assert calls().count("cuMemcpyDtoDAsync") > 0
+
+
+def test_parts_of_a_concat_lie_where_kernels_can_write_them() -> None:
+    text = """graph @parts(%x: f32[1,8]) {
+  %v = const @v : f32[3,8]
+  %w = const @w : f32[4,8]
+  %0 = Gemm(%x, %v) {transB=true} : f32[1,3]
+  %1 = Gemm(%x, %w) {transB=true} : f32[1,4]
+  %2 = Relu(%0) : f32[1,3]
+  %3 = Sigmoid(%1) : f32[1,4]
+  %4 = Concat(%2, %3, %1) {axis=1} : f32[1,11]
+  return %4
+}"""
+    session = InferenceSession(compiled(text))
+    feeds = feeds_of(session)
+    assert_equal(session.run(None, feeds), text, feeds)
+
+
 def test_an_exported_array_lives_until_its_consumer_lets_go() -> None:
     from cnncc.runtime.cuda import dlpack
     from cnncc.runtime.cuda.device_array import as_device_array, empty
