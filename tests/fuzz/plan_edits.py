@@ -41,14 +41,14 @@ def any_value(draft: Draft) -> None:
             break
         parent = child
     if rng.random() < 0.1:
-        parent[key] = rng.choice(OTHERS)
+        parent[key] = copy.deepcopy(rng.choice(OTHERS))
     elif isinstance(child, int):
         parent[key] = rng.choice((child + 1, child - 1, 2 * child, child + 64, rng.choice(INTEGERS), rng.randrange(20)))
     elif isinstance(parent, list) and rng.random() < 0.5:
         rng.choice((lambda: parent.pop(key), lambda: parent.insert(key, copy.deepcopy(child)),
                     lambda: rng.shuffle(parent)))()
     else:
-        parent[key] = rng.choice(OTHERS)
+        parent[key] = copy.deepcopy(rng.choice(OTHERS))
 
 
 def dimension(draft: Draft) -> None:
