@@ -19,13 +19,13 @@ from cnncc import zoo
 from cnncc.errors import UnsupportedError
 from cnncc.ir import DType, Graph
 from cnncc.runtime.cuda.lower.table import LOWERINGS
-from tests.ops.cases import Case
-from tests.runtime.cuda.test_cases import CONSTANTS, MODULES, alike
+from tests.ops.cases import Case, alike
+from tests.runtime.cuda.test_cases import CONSTANTS, MODULES
 
 ROOT = Path(__file__).parents[2]
 CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if case.op.op_type in LOWERINGS]
 NETWORKS = ("resnet18", "vgg16", "mobilenet_v2", "densenet121", "googlenet", "efficientnet_b0", "squeezenet", "unet")
-TOLERANCE = 1e-4  # largest difference from the CPU's kernels over the largest output
+TOLERANCE = {"default": 1e-4, "tf32": 5e-3}  # largest difference from the CPU's kernels over the largest output
 
 
 def graph_of(case: Case, dtype: DType) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -63,16 +63,18 @@ def test_operator(case: Case) -> None:
             alike(got, want, 8.0 * case.tolerance)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_network(name: str) -> None:
+@pytest.mark.parametrize(("name", "accuracy"), [
+    *((name, "default") for name in NETWORKS), *((name, "tf32") for name in NETWORKS[:3])])
+def test_network(name: str, accuracy: str) -> None:
     sizes = {"N": 1, **zoo.find(name).sizes}
-    plans = [cnncc.compile(zoo.load(name), target=target, shapes=sizes) for target in ("cuda", "cpu")]
+    plans = [cnncc.compile(zoo.load(name), target=target, shapes=sizes, accuracy=allowed)
+             for target, allowed in (("cuda", accuracy), ("cpu", "default"))]
     ours, expected = map(cnncc.InferenceSession, plans)
     [port] = ours.get_inputs()
     x = np.random.default_rng(0).standard_normal(port.shape).astype(np.float32)
     for _ in range(3):
         for got, want in zip(ours.run(None, {port.name: x}), expected.run(None, {port.name: x}), strict=True):
-            assert abs(got - want).max() <= TOLERANCE * abs(want).max()
+            assert abs(got - want).max() <= TOLERANCE[accuracy] * abs(want).max()
 
 
 def lenet() -> tuple[cnncc.InferenceSession, dict[str, np.ndarray]]:

@@ -29,8 +29,8 @@ from cnncc.ops import OPS
 from cnncc.ops.shape import ConstantOfShape
 
 __all__ = [
-    "Case", "JUDGES", "TOLERANCE", "assert_refused", "assert_same", "check", "check_half", "inferred", "model_of",
-    "normal", "operand", "trials",
+    "Case", "JUDGES", "TOLERANCE", "alike", "assert_refused", "assert_same", "check", "check_half", "inferred",
+    "model_of", "normal", "operand", "trials",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -235,6 +235,18 @@ def inferred(op: Op, *operands: str | Operand | None) -> str:
     op.check_arity([o is not None for o in given])
     types, _ = name_unknown(op.infer(*given), (f"u{i}" for i in itertools.count()))
     return ", ".join(map(str, types))
+
+
+def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:
+    """What a kernel gives is what is wanted, but for `factor` times TOLERANCE of the largest number."""
+    assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape)
+    if wanted.dtype.kind != "f":
+        np.testing.assert_array_equal(actual, wanted)
+        return
+    finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
+    bound = factor * TOLERANCE[DType.of(wanted.dtype)]
+    np.testing.assert_allclose(actual.astype(np.float64), wanted.astype(np.float64), rtol=bound,
+                               atol=bound * max(1.0, finite.max(initial=0.0)))
 
 
 def assert_refused(make: Callable[[], Op], operands: Sequence[str | Operand | None], message: str) -> None:

@@ -52,8 +52,8 @@ def test_rows_of_pixels_are_read_whole_where_they_can_be() -> None:
 
 
 def test_few_blocks_share_steps() -> None:
-    """A deep layer at batch 1 has 4 tiles for 132 multiprocessors; at batch 256 it has enough."""
-    small, large = Product(512, 49, 4608), Product(512, 49 * 256, 4608)
+    """A deep layer at batch 1 has 4 tiles for 132 multiprocessors; at batch 1024 it has enough."""
+    small, large = Product(512, 49, 4608), Product(512, 49 * 1024, 4608)
     assert choose_tile(H100, small).parts > 4
     assert choose_tile(H100, large).parts == 1
     assert choose_tile(H100, small, splits=False).parts == 1

@@ -7,7 +7,7 @@ import pytest
 from cnncc.errors import InputError
 from cnncc.runtime.cuda import codegen, machine_code
 from cnncc.runtime.cuda.kernel import make_params
-from cnncc.runtime.cuda.kernels import conv_direct, gemm
+from cnncc.runtime.cuda.kernels import conv_direct, conv_sum, gemm
 
 PLAIN = {"tensor": 0, "bk": 16, "split": 0, "residual": 0, "activation": "clip"}
 TILED = {
@@ -58,6 +58,17 @@ def test_inner_loop_on_tensor_cores(name: str, capability: tuple[int, int]) -> N
     assert not loop["LDS.128"] and loop["LDS.64"] in (16, 32) and loop["LDS"] == 32
     assert (code.spills, code.stack) == (0, 0)
     assert code.registers <= 256  # two blocks of 128 threads on a multiprocessor
+
+
+def test_kernels_are_compiled_by_several_processes(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keys = [(conv_sum.KERNEL.name, make_params(residual=r, activation="clip")) for r in (0, 1)]
+    monkeypatch.setattr(codegen, "compile_image", None)  # all is done elsewhere
+    told: list[int] = []
+    codegen.fill_cache(keys, (8, 0), told.append)
+    assert told == [1, 2]
+    codegen.fill_cache(keys, (8, 0), told.append)
+    assert told == [1, 2]  # they are in the cache
 
 
 def test_shared_memory_is_aligned_for_accesses_of_128_bits() -> None:

@@ -6,7 +6,8 @@ import ctypes
 import functools
 import itertools
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from .regions import Region, bind_region, last_reads, missing_contents, run_step
 if TYPE_CHECKING:
     from .limits import Limits
 
-__all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_shapes"]
+__all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_shapes", "naming"]
 
 Array = np.ndarray[Any, Any]
 Way = Callable[[Context, Sequence[Array], Sequence[Array]], Any]  # to run a context: its inputs, its outputs
@@ -205,16 +206,8 @@ class Runner:
     def _compute(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
         """The results of a step without a native kernel; bodies run as plans of their own. Raises InputError where the
         operator cannot compute these data."""
-        where = f"step '{step.name}' ({step.op.op_type})"
-        try:
+        with naming(step):
             return step.op.reference(*arrays) if step.kernel != BODY else self._run_bodies(step, arrays)
-        except CnnccError as error:
-            raise type(error)(f"{where}: {error}") from None
-        except (MemoryError, SystemError, ctypes.ArgumentError):  # what NumPy and ctypes make of the first in places
-            raise
-        except Exception as error:
-            raise InputError(f"{where} cannot compute what it is given ({error or type(error).__name__}): look at the "
-                             "contents of the inputs") from error
 
     def _run_bodies(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
         runners = self._bodies.get(id(step))
@@ -284,6 +277,21 @@ def _load(keys: Sequence[native.Key]) -> Mapping[str, Array]:
     for key in keys:
         native.get_kernel(*key)
     return {}
+
+
+@contextmanager
+def naming(step: Step) -> Iterator[None]:
+    """Within, errors of what computes the step in Python name it; whatever the operator raises is an InputError."""
+    where = f"step '{step.name}' ({step.op.op_type})"
+    try:
+        yield
+    except CnnccError as error:
+        raise type(error)(f"{where}: {error}") from None
+    except (MemoryError, SystemError, ctypes.ArgumentError):  # what NumPy and ctypes make of the first in places
+        raise
+    except Exception as error:
+        raise InputError(f"{where} cannot compute what it is given ({error or type(error).__name__}): look at the "
+                         "contents of the inputs") from error
 
 
 def check_shapes(plan: Plan, inputs: Sequence[Any]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
@@ -16,14 +18,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...environment import cuda_simulated
-from ..cpu.kernel_cache import read_entry, write_entry
+from ..cpu import compile_pool
+from ..cpu.kernel_cache import can_write, read_entry, write_entry
 from .kernel import Kernel, Params
 from .kernels.table import KERNELS
 
-__all__ = ["Key", "compile_image", "compile_ptx", "entry_point", "get_kernel", "link", "warm_kernels"]
+__all__ = ["Key", "compile_image", "compile_ptx", "entry_point", "fill_cache", "get_kernel", "link", "warm_kernels"]
 
 Key = tuple[str, Params]
-NO_KERNEL_CODE = ("__init__.py", "device.py", "driver.py", "execution.py", "runner.py", "simulated_driver.py")
+NO_KERNEL_CODE = ("__init__.py", "compile_worker.py", "device.py", "device_array.py", "dlpack.py", "driver.py",
+                  "execution.py", "explain.py", "prediction.py", "runner.py", "simulated_driver.py")
+WORKER = "cnncc.runtime.cuda.compile_worker"
+WORKERS = 8  # processes that compile at once, at most
 _ENTRY = re.compile(r"\.entry\s+([\w$]+)")
 _kernels: dict[Key, Callable[..., Any]] = {}
 _lock = threading.Lock()
@@ -57,13 +63,30 @@ def compile_image(key: Key, capability: tuple[int, int]) -> tuple[bytes, bytes]:
 
 
 def warm_kernels(binding: Any, on_event: Callable[[str, int, int], None]) -> None:
-    """Puts every kernel that the bound plan launches into the kernel cache, for the device at hand."""
+    """Puts every kernel that the bound plan launches, and that is not loaded, into the kernel cache, for the device at
+    hand."""
     from .device import device
 
-    keys = sorted({stage.key for bound in binding.steps if bound.launch is not None for stage in bound.launch.stages})
-    for number, key in enumerate(keys):
-        on_event("compiling kernels for this GPU, once", number, len(keys))
-        compile_image(key, device().capability)
+    here, told = device(), "compiling kernels for this GPU, once"
+    keys = {stage.key for bound in binding.steps if bound.launch is not None for stage in bound.launch.stages}
+    keys = {key for key in keys if not here.has(key)}
+    fill_cache(sorted(keys), here.capability, lambda done: on_event(told, done, len(keys)))
+
+
+def fill_cache(keys: Sequence[Key], capability: tuple[int, int], on_done: Callable[[int], None]) -> None:
+    """Compiles what the kernel cache has not, in a process a CPU: Numba compiles in one thread only. `on_done` is told
+    how many of the keys are there."""
+    if cuda_simulated() or not can_write():
+        return
+    missing = [key for key in keys if read_entry(_entry(key, capability)) is None]
+    done = itertools.count(len(keys) - len(missing) + 1)
+    if len(missing) > 1:
+        compile_pool.fill_cache([(*key, capability) for key in missing], min(WORKERS, os.cpu_count() or 1),
+                                lambda key: on_done(next(done)), WORKER, per_worker=1)
+    for key in missing:  # what no process has compiled
+        if read_entry(_entry(key, capability)) is None:
+            compile_image(key, capability)
+            on_done(next(done))
 
 
 def compile_ptx(kernel: Kernel, params: Params, capability: tuple[int, int]) -> str:
@@ -118,7 +141,7 @@ def _options(kernel: Kernel, params: Params) -> dict[str, Any]:
     """Not `fastmath`: it would flush subnormal numbers and make divisions inexact. Multiplications and additions are
     contracted to FMAs all the same."""
     threads = kernel.threads(**dict(params))
-    return {"launch_bounds": threads} if threads else {}
+    return {"launch_bounds": (threads, kernel.blocks(**dict(params)))} if threads else {}
 
 
 def _signature(kernel: Kernel, params: Params) -> Any:

@@ -183,6 +183,10 @@ class Device:
                      self.attribute("MAX_THREADS_PER_MULTIPROCESSOR"), tf32=2.0 * tensor * count * clock,
                      mma=DEVICES["h100"].mma if major >= 9 else 1.0)
 
+    def has(self, key: Key) -> bool:
+        """Whether the kernel is loaded."""
+        return key in self._functions
+
     def function(self, stage: Stage) -> Any:
         """The stage's kernel, loaded; compiled where the kernel cache has it not."""
         with self._lock:

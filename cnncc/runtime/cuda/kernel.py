@@ -35,13 +35,18 @@ def _unbounded(**params: int | str) -> int:
     return 0
 
 
+def _one(**params: int | str) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A family of CUDA functions, one per choice of ``params``.
 
     ``operands``, ``dims`` and ``floats`` name the arguments in order. ``build(**params)`` returns the Python function
     to compile; it imports the compiler itself. ``elements(**params)`` gives the element types of operands that are not
-    f32, ``threads(**params)`` the threads of its blocks at most, which lets the compiler give each more registers.
+    f32, ``threads(**params)`` the threads of its blocks at most, which lets the compiler give each more registers, and
+    ``blocks(**params)`` how many of these a multiprocessor is to hold at least, which limits them again.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Kernel:
     floats: tuple[str, ...] = ()
     elements: Callable[..., Mapping[str, str]] = _all_f32
     threads: Callable[..., int] = _unbounded
+    blocks: Callable[..., int] = _one
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _resident(stage: Stage, device: Device) -> int:
     params = dict(stage.params)
     registers = LIGHT_REGISTERS
     if stage.kernel.threads(**params) > 0:
-        registers = registers_of(int(params.get("bn", 0)), _on_tensor_cores(stage))
+        registers = registers_of(int(params.get("bm", 0)), int(params.get("bn", 0)), _on_tensor_cores(stage))
     return max(1, occupancy(device, math.prod(stage.block), registers, stage.shared))
 
 

@@ -16,8 +16,9 @@ from ...plan import BODY, Plan, Step
 from ..cpu.binding import Binding, BoundStep, constant_operands, first_facts
 from ..cpu.limits import Limits
 from ..cpu.regions import bind_region, last_reads
-from ..cpu.runner import MAX_BINDINGS, TimedStep, check_shapes
+from ..cpu.runner import MAX_BINDINGS, TimedStep, check_shapes, naming
 from ..cpu.runner import Runner as CpuRunner
+from .codegen import warm_kernels
 from .device import ALIGNMENT, Memory, Stream, device
 from .device_array import DeviceArray
 from .execution import Constants, Context, Prepared
@@ -136,6 +137,7 @@ class Runner:
                 if len(self.pools) >= MAX_BINDINGS:
                     del self.pools[min(self.pools, key=lambda k: self.pools[k].used)]
                 binding = bind_region(self.plan, 0, first_facts(self.plan, types), self._last).binding
+                warm_kernels(binding, lambda stage, done, total: None)
                 prepared = Prepared(self.plan, binding, self._uploaded(binding), self._compute)
                 found = self.pools[key] = Pool(prepared, next(self._clock))
         return found
@@ -168,13 +170,17 @@ class Runner:
         return all(b is None or b in self.plan.weights or b not in binding.values for b in bound.step.inputs)
 
     def _compute(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
-        """The results of a step without a CUDA kernel, on the CPU; bodies run as plans for it."""
-        if step.kernel != BODY:
-            return step.op.reference(*arrays)
+        """The results of a step without a CUDA kernel, on the CPU; bodies run as plans for it. Raises InputError where
+        the operator cannot compute these data."""
+        with naming(step):
+            return step.op.reference(*arrays) if step.kernel != BODY else self._run_bodies(step, arrays)
+
+    def _run_bodies(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
         runners = self._bodies.get(id(step))
         if runners is None:
             made = {name: CpuRunner(body, self.threads) for name, body in step.op.bodies.items()}
             runners = self._bodies.setdefault(id(step), made)
         op: Any = step.op
-        return op.run(lambda name, inputs: runners[name].run([np.require(a, requirements=("C", "A")) for a in inputs]),
-                      *arrays)
+        results: Sequence[Array] = op.run(
+            lambda name, inputs: runners[name].run([np.require(a, requirements=("C", "A")) for a in inputs]), *arrays)
+        return results

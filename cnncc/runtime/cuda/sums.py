@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PAD", "Sums", "threads_of"]
+__all__ = ["PAD", "Sums", "blocks_of", "threads_of"]
 
 PAD = 4  # words between rows in shared memory
 
@@ -10,6 +10,12 @@ PAD = 4  # words between rows in shared memory
 def threads_of(m: int, n: int, tensor: int) -> int:
     """Of a block for an m x n tile: 8x8 sums each; on tensor cores, a warp for 64 rows and half of the columns."""
     return m if tensor else m * n // 64
+
+
+def blocks_of(m: int, n: int, tensor: int) -> int:
+    """That a multiprocessor is to hold at least: two of 256 threads, which else take a little more than half of its
+    registers each."""
+    return 2 if threads_of(m, n, tensor) == 256 else 1
 
 
 class Sums:

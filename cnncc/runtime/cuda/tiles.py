@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .devices import Device, issue_share, occupancy
 from .kernel import ceil_div
 from .kernels.conv_direct import STEP, Tile
+from .sums import blocks_of
 
 __all__ = ["ROWS", "TILES", "Product", "choose_tile", "registers_of", "seconds"]
 
@@ -18,6 +19,7 @@ ROWS = (64, 128)
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 REGISTERS = 160        # of a thread, about (benchmarks/results has the numbers)
 MANY_REGISTERS = 240   # with 128 sums in each
+FEW_REGISTERS = 128    # where there are 256 threads
 L2_SPEED = 2.5         # the second-level cache's bandwidth over that of device memory
 LEAST_STEPS = 4        # of a part
 PROLOGUE = 1.5e-6      # of a block: its first step comes from memory, its sums go there
@@ -34,9 +36,11 @@ class Product:
     moved: float = 0.0
 
 
-def registers_of(n: int, tensor: bool) -> int:
-    """Of a thread, by the tile's columns."""
-    return MANY_REGISTERS if tensor and n > 64 else REGISTERS
+def registers_of(m: int, n: int, tensor: bool) -> int:
+    """Of a thread of a block for an m x n tile."""
+    if tensor:
+        return MANY_REGISTERS if n > 64 else REGISTERS
+    return FEW_REGISTERS if blocks_of(m, n, tensor) > 1 else REGISTERS
 
 
 def seconds(device: Device, product: Product, tile: Tile) -> float:
@@ -46,7 +50,7 @@ def seconds(device: Device, product: Product, tile: Tile) -> float:
         return 0.0
     steps = ceil_div(ceil_div(product.k, tile.k), tile.parts)
     shared = 4 * max(2 * tile.k * (tile.m + tile.n), tile.m // 2 * tile.n)
-    resident = max(1, occupancy(device, tile.threads, registers_of(tile.n, tile.tensor), shared))
+    resident = max(1, occupancy(device, tile.threads, registers_of(tile.m, tile.n, tile.tensor), shared))
     on_one = ceil_div(blocks, device.multiprocessors)  # blocks that the busiest multiprocessor has to do
     full, rest = divmod(on_one, resident)
     block = steps * tile.k * tile.m * tile.n / device.multiply_adds(tile.tensor)

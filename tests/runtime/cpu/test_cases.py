@@ -12,7 +12,7 @@ from cnncc.ir import DType
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lower.table import LOWERINGS
 from cnncc.runtime.cpu.lowering import Refusal
-from tests.ops.cases import TOLERANCE, Case
+from tests.ops.cases import Case, alike
 
 # Largest error over largest output where a kernel rounds otherwise than the reference.
 FACTOR = {"LRN": 4.0, "Gemm": 4.0, "MatMul": 4.0, "Conv": 4.0, "ConvTranspose": 4.0}
@@ -31,18 +31,6 @@ CONSTANTS = {"BatchNormalization": (1, 2, 3, 4), "Conv": (1, 2), "ConvTranspose"
              "MatMulInteger": (1, 3), "MatMulIntegerToFloat": (1, 3, 5, 6), "QLinearMatMul": (1, 3, 4, 5, 6, 7),
              "QGemm": (1, 3, 4, 5, 6, 7, 8), "QLinearSigmoid": (1, 2, 3, 4), "QLinearLeakyRelu": (1, 2, 3, 4),
              "QLinearActivation": (1, 2, 3, 4), "QLinearGlobalAveragePool": (1, 2, 3, 4)}
-
-
-def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:
-    assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape)
-    if wanted.dtype.kind != "f":
-        np.testing.assert_array_equal(actual, wanted)
-        return
-    finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
-    bound = factor * TOLERANCE[DType.of(wanted.dtype)]
-    np.testing.assert_allclose(
-        actual.astype(np.float64), wanted.astype(np.float64), rtol=bound, atol=bound * max(1.0, finite.max(initial=0.0))
-    )
 
 
 def trials() -> list:

@@ -16,7 +16,7 @@ import tests.ops
 from cnncc.ir import DType
 from cnncc.runtime.cuda.lower.table import LOWERINGS
 from cnncc.runtime.cuda.lowering import Refusal
-from tests.ops.cases import TOLERANCE, Case
+from tests.ops.cases import Case, alike
 from tests.runtime.cuda.harness import ORDERS
 from tests.runtime.cuda.lowered import run_lowered
 
@@ -57,14 +57,3 @@ def test_case(case: Case, dtype: DType) -> None:
     factor = max(case.tolerance, FACTOR.get(case.op.op_type, 1.0))
     for got, want in zip(found, wanted, strict=True):
         alike(got, want, factor)
-
-
-def alike(actual: np.ndarray, wanted: np.ndarray, factor: float) -> None:
-    assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape)
-    if wanted.dtype.kind != "f":
-        np.testing.assert_array_equal(actual, wanted)
-        return
-    finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
-    bound = factor * TOLERANCE[DType.of(wanted.dtype)]
-    np.testing.assert_allclose(actual.astype(np.float64), wanted.astype(np.float64), rtol=bound,
-                               atol=bound * max(1.0, finite.max(initial=0.0)))

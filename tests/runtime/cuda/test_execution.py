@@ -218,6 +218,16 @@ def test_bodies_run_on_the_cpu() -> None:
         assert_equal(session.run(None, feeds), BRANCH, feeds)
 
 
+def test_a_step_on_the_cpu_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(op: Any, *arrays: Any) -> Any:
+        raise ValueError("no")
+
+    session = InferenceSession(compiled(ON_CPU))
+    monkeypatch.setattr(OPS["Det"], "reference", fails)
+    with pytest.raises(InputError, match=r"^step '1' \(Det\) cannot compute what it is given \(no\)"):
+        session.run(None, feeds_of(session))
+
+
 def test_every_step_can_be_looked_at_and_timed() -> None:
     session = InferenceSession(compiled(ON_CPU))
     feeds = feeds_of(session)

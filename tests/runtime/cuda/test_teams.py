@@ -10,10 +10,9 @@ from cnncc.ops import OPS
 from cnncc.runtime.cuda import team
 from cnncc.runtime.cuda.kernels.attention import form_for
 from cnncc.runtime.cuda.team import BLOCK, LARGE, WARP, arrange, team_for
-from tests.ops.cases import normal
+from tests.ops.cases import alike, normal
 from tests.runtime.cuda.harness import ORDERS
 from tests.runtime.cuda.lowered import run_lowered
-from tests.runtime.cuda.test_cases import alike
 
 SIZE = LARGE + 45
 WEIGHTS = (normal(SIZE, seed=1), normal(SIZE, seed=2))

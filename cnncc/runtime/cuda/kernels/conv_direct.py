@@ -32,7 +32,7 @@ import numpy as np
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels import conv_sum
-from cnncc.runtime.cuda.sums import PAD, threads_of
+from cnncc.runtime.cuda.sums import PAD, blocks_of, threads_of
 from cnncc.runtime.cuda.tf32 import round_tf32
 
 OPERANDS = ("x", "w", "bias", "add", "taps", "y", "scratch")
@@ -393,4 +393,5 @@ def build(form: str, bm: int, bn: int, bk: int, tensor: int, wide: int, split: i
 
 
 KERNEL = Kernel("conv_direct", OPERANDS, DIMS, build, ("p", "q"), lambda **params: {"taps": "i32"},
-                lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor))
+                lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor),
+                blocks=lambda bm, bn, tensor, **params: blocks_of(bm, bn, tensor))

@@ -16,7 +16,7 @@ import math
 from cnncc.runtime.cpu.kernels.gemm import GemmShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels.conv_direct import Tile
-from cnncc.runtime.cuda.sums import PAD, threads_of
+from cnncc.runtime.cuda.sums import PAD, blocks_of, threads_of
 
 __all__ = ["DIMS", "KERNEL", "SUM", "GemmShape", "launch"]
 
@@ -245,5 +245,6 @@ def build_sum(add: int, residual: int, activation: str):
 
 
 KERNEL = Kernel("gemm", ("a", "b", "c", "r", "y", "scratch"), DIMS, build, FLOATS,
-                threads=lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor))
+                threads=lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor),
+                blocks=lambda bm, bn, tensor, **params: blocks_of(bm, bn, tensor))
 SUM = Kernel("gemm_sum", ("scratch", "c", "r", "y"), DIMS, build_sum, FLOATS)

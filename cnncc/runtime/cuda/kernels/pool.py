@@ -62,15 +62,36 @@ def build_inside():
     return inside
 
 
+def build_window():
+    """A function of an output's number and WINDOW: its plane, where its window begins along each axis, and from which
+    tap to which it lies inside the input."""
+    from cnncc.runtime.cuda.indexing import quotient, remainder
+    from cnncc.runtime.cuda.language import device
+
+    inside = build_inside()
+
+    @device
+    def window(at, in_d, in_h, in_w, out_d, out_h, out_w, k_d, k_h, k_w, stride_d, stride_h, stride_w,
+               dilation_d, dilation_h, dilation_w, begin_d, begin_h, begin_w):
+        w, rest = remainder(at, out_w), quotient(at, out_w)
+        h, rest = remainder(rest, out_h), quotient(rest, out_h)
+        d, plane = remainder(rest, out_d), quotient(rest, out_d)
+        d, h, w = d * stride_d - begin_d, h * stride_h - begin_h, w * stride_w - begin_w
+        return (plane, (d, h, w), inside(d, dilation_d, in_d, k_d), inside(h, dilation_h, in_h, k_h),
+                inside(w, dilation_w, in_w, k_w))
+
+    return window
+
+
 def elements(kind: str, dtype: str, p: int) -> dict[str, str]:
     return {"x": dtype, "y": dtype}
 
 
 def build(kind: str, dtype: str, p: int):
-    from cnncc.runtime.cuda.indexing import element, quotient, remainder, whole
+    from cnncc.runtime.cuda.indexing import element, whole
     from cnncc.runtime.cuda.reduction import build_reduction
 
-    reduction, inside = build_reduction(kind, dtype, p), build_inside()
+    reduction, inside, window = build_reduction(kind, dtype, p), build_inside(), build_window()
     start, step, finish = reduction.start, reduction.step, reduction.finish
     counts = kind == "mean"
 
@@ -80,13 +101,9 @@ def build(kind: str, dtype: str, p: int):
         at = element()
         if at >= count:
             return
-        w, rest = remainder(at, out_w), quotient(at, out_w)
-        h, rest = remainder(rest, out_h), quotient(rest, out_h)
-        d, plane = remainder(rest, out_d), quotient(rest, out_d)
-        d, h, w = d * stride_d - begin_d, h * stride_h - begin_h, w * stride_w - begin_w
-        from_d, to_d = inside(d, dilation_d, in_d, k_d)
-        from_h, to_h = inside(h, dilation_h, in_h, k_h)
-        from_w, to_w = inside(w, dilation_w, in_w, k_w)
+        plane, (d, h, w), (from_d, to_d), (from_h, to_h), (from_w, to_w) = window(
+            at, in_d, in_h, in_w, out_d, out_h, out_w, k_d, k_h, k_w, stride_d, stride_h, stride_w,
+            dilation_d, dilation_h, dilation_w, begin_d, begin_h, begin_w)
         area = 1
         if counts:
             some_d, all_d = inside(d + shift_d, dilation_d, room_d, k_d)
@@ -105,23 +122,19 @@ def build(kind: str, dtype: str, p: int):
 
 
 def build_places(dtype: str):
-    from cnncc.runtime.cuda.indexing import element, quotient, remainder, whole
+    from cnncc.runtime.cuda.indexing import element, whole
     from cnncc.runtime.cuda.reduction import build_reduction
 
-    start, inside = build_reduction("max", dtype).start, build_inside()
+    start, window = build_reduction("max", dtype).start, build_window()
 
     def pool_places(x, y, places, count, in_d, in_h, in_w, out_d, out_h, out_w, k_d, k_h, k_w, stride_d, stride_h,
                     stride_w, dilation_d, dilation_h, dilation_w, begin_d, begin_h, begin_w, step_d, step_h, step_w):
         at = element()
         if at >= count:
             return
-        w, rest = remainder(at, out_w), quotient(at, out_w)
-        h, rest = remainder(rest, out_h), quotient(rest, out_h)
-        d, plane = remainder(rest, out_d), quotient(rest, out_d)
-        d, h, w = d * stride_d - begin_d, h * stride_h - begin_h, w * stride_w - begin_w
-        from_d, to_d = inside(d, dilation_d, in_d, k_d)
-        from_h, to_h = inside(h, dilation_h, in_h, k_h)
-        from_w, to_w = inside(w, dilation_w, in_w, k_w)
+        plane, (d, h, w), (from_d, to_d), (from_h, to_h), (from_w, to_w) = window(
+            at, in_d, in_h, in_w, out_d, out_h, out_w, k_d, k_h, k_w, stride_d, stride_h, stride_w,
+            dilation_d, dilation_h, dilation_w, begin_d, begin_h, begin_w)
         first, best, place = whole(plane * in_d * in_h * in_w), start, -1
         for i in range(from_d, to_d):
             for j in range(from_h, to_h):
