@@ -48,20 +48,23 @@ def test_compiling_needs_no_gpu(cli: Cli, model: Path) -> None:
 
 
 def test_the_bound_of_tensor_cores_is_shown(cli: Cli, tmp_path: Path) -> None:
-    text = """graph @two(%x: f32[64,256,14,14]) {
+    text = """graph @three(%x: f32[64,256,14,14]) {
   %w = const @w : f32[256,256,1,1]
+  %v = const @v : f32[256,8,2,2]
   %0 = Conv(%x, %w) : f32[64,256,14,14]
   %1 = MatMul(%0, %0) : f32[64,256,14,14]
-  return %1
+  %2 = ConvTranspose(%1, %v) {strides=[2,2]} : f32[64,8,28,28]
+  return %2
 }"""
     graph = parse_graph(text, OPS)
     from cnncc.runtime.cuda.devices import DEVICES
     from cnncc.runtime.cuda.explain import explain
 
     plan = cnncc.compile(graph, target="cuda", accuracy="tf32", warm=False)
-    conv, product = explain(plan, "tf32", DEVICES["h100"])
+    conv, product, transposed = explain(plan, "tf32", DEVICES["h100"])
     assert (conv.chosen, conv.bound) == ("conv_direct/tf32", f"{2**14 + 3 * 256 + 64} u sum|x||w|")
     assert product.bound == f"{2**14 + 3 * 14 + 64} u sum|x||w|"
+    assert transposed.bound == f"{2**14 + 3 * 4 * 256 + 64} u sum|x||w|"
     assert conv.estimate > 0 and [a.candidate for a in conv.alternatives] == ["conv_direct"]
     assert conv.alternatives[0].estimate > 1
 

@@ -1,4 +1,5 @@
-"""What was chosen for each convolution and matrix product of a plan for CUDA, from what, and how exact it is."""
+"""What was chosen for each convolution (transposed, too) and matrix product of a plan for CUDA, from what, and how exact
+it is."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import math
 from collections.abc import Mapping
 
 from ...ops.conv import Conv
+from ...ops.conv_transpose import ConvTranspose
 from ...plan import REFERENCE, Plan, Step
 from ..cpu.lower.accuracy import sum_bound, winograd_bounds
 from ..cpu.lowering import Tensor
@@ -20,10 +22,10 @@ __all__ = ["explain"]
 
 def explain(plan: Plan, accuracy: str, device: Device) -> list[ConvChoice]:
     """A ConvChoice for each convolution and each product on tiles, in order; estimates are microseconds on the device
-    by the cost model, for symbolic sizes those that it assumes. Of products none are made."""
+    by the cost model, for symbolic sizes those that it assumes, and made where there are several algorithms."""
     found = []
     for step in plan.steps:
-        if not isinstance(step.op, Conv) and step.kernel != gemm.KERNEL.name:
+        if not isinstance(step.op, (Conv, ConvTranspose)) and step.kernel != gemm.KERNEL.name:
             continue
         inputs = [None if n is None else _tensor(plan, n) for n in step.inputs]
         shapes = " ".join("x".join(map(str, t.shape)) for t in inputs[:2] if t is not None)
@@ -67,5 +69,7 @@ def _terms(step: Step, inputs: list[Tensor | None]) -> int | None:
     assert x is not None and w is not None
     if isinstance(step.op, Conv):
         return math.prod(w.shape[1:])
+    if isinstance(step.op, ConvTranspose):
+        return w.shape[0] // step.op.group * math.prod(w.shape[2:])  # at most
     along = x.type.shape[0 if getattr(step.op, "transA", 0) else -1]
     return along if isinstance(along, int) else None

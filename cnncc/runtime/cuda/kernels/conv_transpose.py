@@ -47,13 +47,14 @@ def pack_taps(shape: TransposeShape) -> np.ndarray:
     return np.array(heads + moves, np.int32)
 
 
-def pack_weights(w: np.ndarray, shape: TransposeShape, m: int, step: int = STEP) -> np.ndarray:
-    """w [C, OC/G, *kernel], of any rank, as conv_direct's [G, K, OC/G up to a multiple of m]."""
+def pack_weights(w: np.ndarray, shape: TransposeShape, m: int, step: int = STEP, tensor: bool = False) -> np.ndarray:
+    """w [C, OC/G, *kernel], of any rank, as conv_direct's [G, K, OC/G up to a multiple of m]; for tensor cores rounded
+    to TF32."""
     channels, per_group = w.shape[0] // shape.groups, w.shape[1]
     order = [np.ravel_multi_index(tap, shape.kernel) for _, taps in order_taps(shape) for tap, _ in taps]
     w = w.reshape(shape.groups, channels, per_group, -1)[..., order]
     plain = w.transpose(0, 2, 1, 3).reshape(shape.groups * per_group, channels, -1)
-    return conv_direct.pack_weights(plain, shape.groups, "channels", m, step)
+    return conv_direct.pack_weights(plain, shape.groups, "channels", m, step, tensor)
 
 
 def launch(shape: TransposeShape, tile: Tile, activation: str = "clip", p: float = -math.inf,

@@ -19,6 +19,7 @@ from ..devices import DEFAULT, Device
 from ..kernel import MAX_GRID, MAX_INTEGER, Launch
 from ..kernels import conv_direct, conv_transpose
 from ..tiles import Product, choose_tile, moved_bytes
+from .accuracy import TF32
 from .conv import rows_of
 
 __all__ = ["LOWERINGS", "ConvTransposeLowering"]
@@ -27,12 +28,12 @@ Array = np.ndarray[Any, Any]
 
 
 class ConvTransposeLowering(Lowering):
-    """X, W and B; W and B must be constants."""
+    """X, W and B; W and B must be constants. On tensor cores where accuracy allows it and the device has them."""
 
     input_words = ("x", "w", "bias")
 
-    def __init__(self, device: Device = DEFAULT) -> None:
-        self.device = device
+    def __init__(self, accuracy: str = "default", device: Device = DEFAULT) -> None:
+        self.accuracy, self.device = accuracy, device
 
     def choose(self, op: Any, inputs: Sequence[Tensor | None], outputs: Sequence[TensorType],
                lanes: int) -> Choice | Refusal:
@@ -44,7 +45,9 @@ class ConvTransposeLowering(Lowering):
         shape = transpose_shape(op, x.type.shape, w.shape)
         if largest(shape) > MAX_INTEGER or math.prod(shape.stride) * shape.groups > MAX_GRID[2]:
             return Refusal("the transposed convolution is too large for one launch")
-        return Choice(conv_direct.KERNEL.name, {"rows": choose_tile(self.device, product(shape), splits=False).m},
+        tensor = self.accuracy == TF32 and self.device.tf32 > 0
+        rows = choose_tile(self.device, product(shape), splits=False, tensor=tensor).m
+        return Choice(conv_direct.KERNEL.name, {"rows": rows} | ({"tensor": 1} if tensor else {}),
                       (PLAIN,) * len(inputs), (PLAIN,))
 
     def pack(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], index: int, lanes: int) -> Array:
@@ -52,7 +55,7 @@ class ConvTransposeLowering(Lowering):
         assert w is not None and w.value is not None
         shape, rows = self._shape(op, inputs), rows_of(dict(choice.params))
         if index == 1:
-            return conv_transpose.pack_weights(w.value, shape, rows)
+            return conv_transpose.pack_weights(w.value, shape, rows, tensor=choice.params.get("tensor") == 1)
         return conv_transpose.pack_bias(None if b is None else b.value, shape.out_channels, shape.groups, rows)
 
     def extra(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
@@ -74,7 +77,8 @@ class ConvTransposeLowering(Lowering):
         shape = transpose_shape(op, x.shape, w.shape)
         if 0 in w.shape or largest(shape) > MAX_INTEGER or math.prod(shape.stride) * shape.groups > MAX_GRID[2]:
             raise PlanInvalid("the transposed convolution has no channels or is too large for one launch")
-        tile = choose_tile(self.device, product(shape), [rows_of(dict(choice.params))], splits=False)
+        tile = choose_tile(self.device, product(shape), [rows_of(dict(choice.params))], splits=False,
+                           tensor=choice.params.get("tensor") == 1)
         return conv_transpose.launch(shape, tile, *epilogue(op.activation))
 
 
