@@ -1,5 +1,4 @@
-"""What was chosen for each convolution (transposed, too) and matrix product of a plan for CUDA, from what, and how exact
-it is."""
+"""What was chosen for each convolution and matrix product of a plan for CUDA, from what, and how exact it is."""
 
 from __future__ import annotations
 
