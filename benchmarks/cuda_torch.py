@@ -1,4 +1,4 @@
-"""A graph of cnncc's, folded and fused, as PyTorch runs it: with cuDNN, in float32, as a captured CUDA graph."""
+"""A graph of cnncc's, folded and fused, as PyTorch runs it: with cuDNN, as a captured CUDA graph."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ __all__ = ["TorchNetwork"]
 
 
 class TorchNetwork:
-    """The graph on a device of PyTorch's. Raises NotImplementedError for an operator that is not among OPERATORS."""
+    """The graph on a device of PyTorch's, on tensor cores if `tf32`. Raises NotImplementedError for an operator that is
+    not among OPERATORS."""
 
-    def __init__(self, graph: Graph, device: str) -> None:
+    def __init__(self, graph: Graph, device: str, tf32: bool = False) -> None:
         import torch
 
         torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
         self.graph, self.device = graph, device
         self.constants = {v: torch.from_numpy(np.ascontiguousarray(v.constant)).to(device) for v in graph.constants
                           if v.constant is not None}
