@@ -111,3 +111,16 @@ def test_rounding_is_to_the_nearest_and_away_from_zero() -> None:
     np.testing.assert_array_equal(round_tf32(x), wanted)
     special = np.array([np.inf, -np.inf, np.nan, -0.0, np.finfo(np.float32).max], np.float32)
     np.testing.assert_array_equal(round_tf32(special), np.array([np.inf, -np.inf, np.nan, -0.0, np.inf], np.float32))
+
+
+@pytest.mark.parametrize(("m", "n"), [(64, 64), (128, 64), (128, 128)])
+def test_lanes_that_read_or_store_at_once_ask_each_bank_once(m: int, n: int) -> None:
+    """A by 64 bits and sums by 64 bits half a warp at a time, B by 32 bits a whole one."""
+    from cnncc.runtime.cuda.sums import PAD
+    from cnncc.runtime.cuda.tensor_core import lie_in_warps
+
+    places = [lie_in_warps(n // 2, m + PAD, n + PAD)(np.int32(t)) for t in range(32)]
+    for lanes in (places[:16], places[16:]):
+        for word in (0, 2):
+            assert sorted((place[word] + i) % 32 for place in lanes for i in (0, 1)) == list(range(32))
+    assert sorted(place[1] % 32 for place in places) == list(range(32))
