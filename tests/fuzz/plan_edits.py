@@ -109,7 +109,7 @@ def parameter(draft: Draft) -> None:
         name = rng.choice(list(params))
         params[name] = rng.choice((*range(0, 13), -1, 16, 2**40, "2", "", "relu"))
     else:
-        name = rng.choice(("rows", "vectors", "raw", "m", "packed", "sums", "x"))
+        name = rng.choice(("rows", "vectors", "m", "packed", "sums", "x"))
         params[name] = rng.choice((0, 1, 2, 3, 4, 6, 8, 12))
 
 

@@ -27,7 +27,7 @@ __all__ = ["SEEDS", "seed_plan", "seeds"]
 
 Array = np.ndarray[Any, Any]
 RELU = Activation("relu")
-F2, F4 = {"m": 2, "rows": 8, "vectors": 2, "raw": 1}, {"m": 4, "rows": 8, "vectors": 2, "raw": 0}
+F2, F4 = ("conv_winograd_raw", {"m": 2}), ("conv_winograd", {"m": 4, "rows": 8, "vectors": 2})
 
 
 class Net:
@@ -209,8 +209,8 @@ def seed_plan(name: str) -> Plan:
         plan = dataclasses.replace(plan, ranges={"N": (1, 4)})
     if name == "winograd":
         plan = dataclasses.replace(plan, steps=tuple(
-            dataclasses.replace(step, kernel="conv_winograd", params=params) if step.kernel == "conv_direct" else step
-            for step, params in zip(plan.steps, itertools.cycle((F2, F4)), strict=False)))
+            dataclasses.replace(step, kernel=kernel, params=params) if step.kernel == "conv_direct" else step
+            for step, (kernel, params) in zip(plan.steps, itertools.cycle((F2, F4)), strict=False)))
     return dataclasses.replace(plan, arena=bind(plan, {}).storage.arena) if plan.is_static else plan
 
 

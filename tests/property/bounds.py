@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from cnncc.ir import Op
-from cnncc.runtime.cpu.kernels import conv_winograd
 from cnncc.runtime.cpu.lower.accuracy import sum_bound, winograd_bounds
 from cnncc.runtime.cpu.lower.conv import conv_shape
 from cnncc.runtime.cpu.lowering import Choice
+from cnncc.runtime.cpu.winograd_tiles import input_length, output_tile
 
 Array = np.ndarray[Any, Any]
 
@@ -33,7 +33,7 @@ def error_bound(op: Op, arrays: Sequence[Array | None], choice: Choice | None, w
         return 0.0
     linear = _linear(op)
     sizes = [None if a is None else np.abs(a) for a in arrays]
-    if choice is not None and choice.kernel == "conv_winograd":
+    if choice is not None and choice.kernel.startswith("conv_winograd"):
         bound = _winograd(op, sizes, int(choice.params["m"]))
     else:
         bound = sum_bound(_terms(op, sizes)) * UNIT * exact(linear, sizes)
@@ -80,8 +80,8 @@ def _winograd(op: Op, sizes: Sequence[Array | None], m: int) -> Array:
 def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
     """[N, 1, *out]: the largest |x| in the input tile from which Winograd's algorithm makes each output pixel."""
     shape = conv_shape(op, x.shape, w)  # type: ignore[arg-type]
-    tile = conv_winograd.output_tile(shape, m)
-    reach = [conv_winograd.input_length(t) for t in tile]
+    tile = output_tile(shape, m)
+    reach = [input_length(t) for t in tile]
     need = [(math.ceil(o / t) - 1) * t + r for o, t, r in zip(shape.out_size[1:], tile, reach, strict=True)]
     plane = np.abs(x).max(1).reshape(len(x), *shape.size[1:])
     padded = np.zeros((len(x), *(max(k, p + s) for k, p, s in zip(need, shape.pad[1:], plane.shape[1:], strict=True))))

@@ -112,17 +112,18 @@ def draw_first(rng: Random, lanes: int) -> Case:
                        int(rng.integers(1, 4 * lanes)))
 
 
-def draw_winograd(m: int) -> Callable[[Random, int], Case]:
+def draw_winograd(m: int, raw: bool = False) -> Callable[[Random, int], Case]:
     def draw(rng: Random, lanes: int) -> Case:
-        kernel = ((3, 3), (1, 3), (3, 1), (3,))[rng.integers(4)]
+        kernel = ((3, 3), (1, 3), (3,), (3, 1))[rng.integers(3 if raw else 4)]
         rank = len(kernel)
         pads = several(rng, 0, 3, 2 * rank)
         size = tuple(int(max(1, rng.integers(1, 22), k - p - q))
                      for k, p, q in zip(kernel, pads[:rank], pads[rank:], strict=True))
         window = {"kernel": kernel, "pads": pads, "dilations": (1,) * rank, "strides": (1,) * rank, "size": size}
-        rows, vectors = next(iter(conv_direct.TILES[lanes]))
         channels, outs = several(rng, 1, 4 * lanes, 2)
-        params: dict[str, int | str] = {"m": m, "rows": rows, "vectors": vectors, "raw": int(rng.integers(2))}
+        if raw:
+            return convolution(rng, f"conv_winograd_raw/{m}", {"m": m}, window, channels, outs, curved=False)
+        params = {"m": m, **pick(rng, conv_direct.TILES[lanes], 1)}
         return convolution(rng, f"conv_winograd/{m}", params, window, channels, outs, curved=False)
 
     return draw
@@ -239,15 +240,18 @@ def draw_global(name: str) -> Callable[[Random, int], Case]:
 DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "conv_direct": draw_direct,
     "conv_winograd/2": draw_winograd(2),
+    "conv_winograd_raw/2": draw_winograd(2, raw=True),
     "gemm": draw_gemm,
     "conv_depthwise": draw_depthwise,
     "MaxPool": draw_pool("MaxPool"),
     "conv_winograd/4": draw_winograd(4),
+    "conv_winograd_raw/4": draw_winograd(4, raw=True),
     "conv_first": draw_first,
     "matmul": draw_matmul,
     "conv_plain": draw_plain,
     "AveragePool": draw_pool("AveragePool"),
     "conv_winograd/6": draw_winograd(6),
+    "conv_winograd_raw/6": draw_winograd(6, raw=True),
     "conv_grouped": draw_groups,
     "conv_grouped_1x1": draw_grouped,
     "LpPool": draw_pool("LpPool"),

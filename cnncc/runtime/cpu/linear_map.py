@@ -63,6 +63,10 @@ def _combination(builder: ir.IRBuilder, factors: list[float], x: list[ir.Value])
     return total
 
 
+def _times(builder: ir.IRBuilder, value: ir.Value, factor: float) -> ir.Value:
+    return value if factor == 1 else builder.fmul(value, _splat(value.type, factor))
+
+
 def _splat(kind: ir.VectorType, number: float) -> ir.Constant:
     return ir.Constant(kind, [float(number)] * kind.count)
 
@@ -82,21 +86,24 @@ def _load_patch(builder: ir.IRBuilder, source, steps, counts: tuple[int, int], l
     return found
 
 
-def map_patch(down: Matrix, across: Matrix, lanes: int):
-    """An intrinsic ``(source, row_step, column_step, target, target_step)``: the patch of vectors at ``source`` is read
-    and transformed along both axes, and the results, in C order, are written ``target_step`` bytes apart."""
+def map_patch(down: Matrix, across: Matrix, lanes: int, scale: Matrix | None = None):
+    """An intrinsic ``(source, row_step, column_step, target, target_row, target_column)``: the patch of vectors at
+    ``source`` is read and transformed along both axes, and the results, times the numbers of ``scale``, are written to
+    ``target + i * target_row + j * target_column``."""
 
     @intrinsic
-    def apply(typingctx, source, row_step, column_step, target, target_step):
+    def apply(typingctx, source, row_step, column_step, target, target_row, target_column):
         def codegen(context, builder, sig, args):
-            source, *steps, target, target_step = args
-            x = _load_patch(builder, source, steps, (len(down[0]), len(across[0])), lanes)
-            for k, value in enumerate(itertools.chain(*emit_linear_2d(builder, down, across, x))):
-                place = builder.add(target, builder.mul(target_step, I64(k)))
-                builder.store(value, pointer(builder, place, vector(lanes)), align=4)
+            source, row_step, column_step, target, target_row, target_column = args
+            x = _load_patch(builder, source, (row_step, column_step), (len(down[0]), len(across[0])), lanes)
+            values = emit_linear_2d(builder, down, across, x)
+            for i, j in itertools.product(range(len(down)), range(len(across))):
+                step = builder.add(builder.mul(target_row, I64(i)), builder.mul(target_column, I64(j)))
+                value = values[i][j] if scale is None else _times(builder, values[i][j], scale[i][j])
+                builder.store(value, pointer(builder, builder.add(target, step), vector(lanes)), align=4)
             return context.get_dummy_value()
 
-        return signature(types.void, *(types.int64,) * 5), codegen
+        return signature(types.void, *(types.int64,) * 6), codegen
 
     return apply
 

@@ -32,7 +32,7 @@ def considered(accuracy: str, weights: np.ndarray = WEIGHTS) -> set[str]:
 
 @pytest.mark.parametrize(("accuracy", "ms"), [("high", ""), ("default", "24"), ("fast", "246")])
 def test_each_mode_considers_its_kernels(accuracy: str, ms: str) -> None:
-    assert considered(accuracy) == {f"conv_winograd/{m}" for m in ms}
+    assert considered(accuracy) == {f"conv_winograd{raw}/{m}" for m in ms for raw in ("", "_raw")}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
@@ -63,7 +63,7 @@ def test_weights_of_which_a_few_outweigh_the_rest_are_not_transformed() -> None:
     """A channel with a value of 1e6: F(4,3) and F(6,3) would lose most digits of sums without it."""
     weights = WEIGHTS.copy()
     weights[5, 7, 1, 1] = 1e6
-    assert considered("fast", weights) == {"conv_winograd/2"}
+    assert considered("fast", weights) == {"conv_winograd/2", "conv_winograd_raw/2"}
 
 
 def test_an_unknown_mode_is_refused() -> None:

@@ -34,7 +34,7 @@ def test_nan_and_infinity_reach_only_the_tiles_that_read_them(m: int, kernel: tu
     w = rng.standard_normal((5, lanes + 3, *kernel)).astype(np.float32)
     x[0, 2, 13, 10] = value
     rows, vectors = (6, 2) if lanes == 8 else (6, 4)
-    params = {"m": m, "rows": rows, "vectors": vectors, "raw": 0}
+    params = {"m": m, "rows": rows, "vectors": vectors}
     choice = Choice("conv_winograd", params, (BLOCKED, BLOCKED, BLOCKED, BLOCKED), (BLOCKED,))
     op = OPS["Conv"](kernel_shape=kernel)
     [y] = run_lowered(op, [x, w], (1,), [BLOCKED, PLAIN], Setting(lanes), 1, choice)

@@ -24,6 +24,7 @@ _MODULES = {
     "kernels.conv_plain": "conv_plain",
     "kernels.conv_transpose": "conv_transpose",
     "kernels.conv_winograd": "conv_winograd",
+    "kernels.conv_winograd_raw": "conv_winograd_raw",
     "kernels.copy": "copy",
     "kernels.cumulate": "cumulate",
     "kernels.deform_conv": "deform_conv",

@@ -12,9 +12,9 @@ from ....errors import PlanInvalid
 from ....ir import Dim, TensorType
 from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
-from ..kernels import conv_winograd
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
+from ..winograd_tiles import supports as is_winograd
 from .accuracy import allowed_forms
 from .activation import epilogue
 from .conv_algorithms import ALGORITHMS, Algorithm, Params
@@ -46,7 +46,7 @@ class ConvLowering(Lowering):
 
     input_words = ("x", "w", "bias", "add")
     overwritable = (3,)
-    parameters = ("m", "raw", "rows", "vectors")
+    parameters = ("m", "rows", "vectors")
 
     def __init__(self, accuracy: str = "default") -> None:
         self.accuracy = accuracy
@@ -75,7 +75,7 @@ class ConvLowering(Lowering):
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None and w.value is not None
         shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
-        forms = allowed_forms(self.accuracy, w.value) if conv_winograd.supports(shape) else frozenset()
+        forms = allowed_forms(self.accuracy, w.value) if is_winograd(shape) else frozenset()
         costs = {}
         for name, one in ALGORITHMS.items():
             cost = one.cost(shape, lanes, forms)
@@ -127,7 +127,7 @@ def _reorders_cost(shape: ConvShape, lanes: int, x: bool, y: bool) -> float:
 
 
 def _algorithm(choice: Choice) -> Algorithm:
-    name = choice.kernel + (f"/{choice.params.get('m')}" if choice.kernel == "conv_winograd" else "")
+    name = choice.kernel + (f"/{choice.params.get('m')}" if choice.kernel.startswith("conv_winograd") else "")
     if name not in ALGORITHMS:
         raise PlanInvalid(f"there is no convolution kernel '{name}'")
     return ALGORITHMS[name]

@@ -18,9 +18,12 @@ from ..kernels import (
     conv_grouped_1x1,
     conv_plain,
     conv_winograd,
+    conv_winograd_raw,
 )
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN
+from ..winograd_tiles import count_points, count_tiles, input_length, output_tile
+from ..winograd_tiles import supports as is_winograd
 from .convolutions import integer_parameter, tile_parameter
 
 __all__ = ["ALGORITHMS", "Algorithm", "Params"]
@@ -131,12 +134,9 @@ class First(Direct):
 
 
 class Winograd(Algorithm):
-    """F(m,3) along the axes that have 3 taps. Weights come transformed, or as they are (`raw`): then the kernel
-    transforms them, which costs stores but moves only a quarter of F(4,3)'s bytes from memory."""
+    """F(m,3) along the axes that have 3 taps."""
 
-    STORE = 16.0  # a vector to the second-level cache, where transforms and products go; U comes in longer runs
-    STORE_U = 7.0
-    UNHIDDEN: ClassVar[tuple[float, float]] = (1.0, 0.7)  # see Direct; by raw
+    STORE = 16.0  # a vector to the second-level cache, where transforms and products go
 
     def __init__(self, m: int) -> None:
         self.m = m
@@ -144,47 +144,73 @@ class Winograd(Algorithm):
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if self.m not in forms or shape.channels < lanes:
             return None
-        return min(self._cost(shape, lanes, raw) for raw in (0, 1))
-
-    def _cost(self, shape: ConvShape, lanes: int, raw: int) -> float:
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
-        points, tiles = conv_winograd.count_points(shape, self.m), conv_winograd.count_tiles(shape, self.m)
-        block = conv_winograd.choose_block(shape, self.m, rows, vectors, lanes)
-        in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
+        points, tiles = count_points(shape, self.m), count_tiles(shape, self.m)
+        out_blocks = ceil_div(shape.out_channels, lanes)
         padded = ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors * points
-        outputs = math.prod(conv_winograd.output_tile(shape, self.m))
+        u_bytes = 4 * points * shape.channels * out_blocks * lanes
+        return padded * (shape.channels + self.STORE) + self.transforms(shape, lanes) + u_bytes / BYTES_A_FMA
+
+    def transforms(self, shape: ConvShape, lanes: int) -> float:
+        """Of all inputs and of all products."""
+        points, outputs = count_points(shape, self.m), math.prod(output_tile(shape, self.m))
+        in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
         into, out = points * (self.STORE + 2), outputs * self.STORE + points * 3
-        arithmetic = padded * shape.channels + tiles * (into * in_blocks + out * out_blocks)
-        u_bytes = 4 * (shape.taps if raw else points) * shape.channels * out_blocks * lanes
-        passes = 1
-        if raw:
-            passes = ceil_div(shape.channels, conv_winograd.choose_chunk(shape, self.m, vectors, lanes))
-            arithmetic += ceil_div(tiles, block) * shape.channels * out_blocks * points * self.STORE_U
-        arithmetic += padded * passes * self.STORE
-        return arithmetic + self.UNHIDDEN[raw] * u_bytes / BYTES_A_FMA
+        return count_tiles(shape, self.m) * (into * in_blocks + out * out_blocks)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
-        raw = int(self._cost(shape, lanes, 1) < self._cost(shape, lanes, 0))
-        return {"m": self.m, "rows": rows, "vectors": vectors, "raw": raw}
+        return {"m": self.m, "rows": rows, "vectors": vectors}
 
     def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        first, tiles = self.params(shape, lanes), conv_winograd.count_tiles(shape, self.m)
-        found = _tilings(first, _padded(conv_direct.TILES[lanes], tiles, shape, lanes))
-        return [*found, {**first, "raw": 1 - int(first["raw"])}]
+        tiles = count_tiles(shape, self.m)
+        return _tilings(self.params(shape, lanes), _padded(conv_direct.TILES[lanes], tiles, shape, lanes))
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
-        if params["raw"]:
-            return conv_winograd.pack_raw_weights(w, lanes, int(params["vectors"]))
         return conv_winograd.pack_weights(w, self.m, lanes, int(params["vectors"]))
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         tile = tile_parameter(params, conv_direct.TILES[lanes])
-        if not conv_winograd.supports(shape):
+        if not is_winograd(shape):
             raise PlanInvalid("conv_winograd needs a 3x3, 1x3 or 3x1 kernel of stride 1")
-        raw = bool(integer_parameter(params, "raw"))
-        return conv_winograd.launch(shape, lanes, self.m, tile, raw, residual, *activation)
+        return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
+
+
+class RawWinograd(Winograd):
+    """F(m,3) with weights as they are: 9 taps come from memory instead of (m + 2)^2 points, and are transformed anew
+    for each group of tiles."""
+
+    TAPS = 20.0     # to load the taps of a channel and transform them, for a row of points
+    UNHIDDEN = 0.5  # see Direct
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+        if self.m not in forms or shape.channels < lanes or not conv_winograd_raw.supports(shape):
+            return None
+        rows, points = conv_winograd_raw.ROWS[lanes][self.m], count_points(shape, self.m)
+        groups = ceil_div(count_tiles(shape, self.m), rows)
+        blocks, lines = ceil_div(shape.out_channels, lanes), points // input_length(output_tile(shape, self.m)[1])
+        products = groups * blocks * shape.channels * (points * rows + lines * self.TAPS)
+        w_bytes = 4 * shape.taps * shape.channels * blocks * lanes
+        return products + self.transforms(shape, lanes) + self.UNHIDDEN * w_bytes / BYTES_A_FMA
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {"m": self.m}
+
+    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
+        return [self.params(shape, lanes)]
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_winograd_raw.pack_weights(w, lanes)
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return conv_depthwise.pack_bias(bias, shape.out_channels, lanes)
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if not conv_winograd_raw.supports(shape):
+            raise PlanInvalid("conv_winograd_raw needs a 3x3 or 1x3 kernel of stride 1")
+        return conv_winograd_raw.launch(shape, lanes, self.m, residual, *activation)
 
 
 class Depthwise(Algorithm):
@@ -324,4 +350,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
     "conv_winograd/6": Winograd(6),
+    "conv_winograd_raw/2": RawWinograd(2),
+    "conv_winograd_raw/4": RawWinograd(4),
+    "conv_winograd_raw/6": RawWinograd(6),
 }
