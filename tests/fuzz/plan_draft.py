@@ -37,19 +37,22 @@ def seal(header: bytes, weights: bytes, *, version: int = 1, features: int = 0, 
     return prelude + header + bytes(end - 64 - len(header)) + weights
 
 
+def _walk(plan: Header) -> Iterator[Header]:
+    yield plan
+    for step in plan["steps"]:
+        for body in step.get("bodies", {}).values():
+            yield from _walk(body)
+
+
 class Draft:
     """A plan file in the making."""
 
     def __init__(self, header: Header, weights: bytearray, rng: random.Random) -> None:
         self.header, self.weights, self.rng = header, weights, rng
 
-    def plans(self, plan: Header | None = None) -> Iterator[Header]:
+    def plans(self) -> Iterator[Header]:
         """The plan and the plans of its bodies, as Plan.walk has them."""
-        plan = self.header if plan is None else plan
-        yield plan
-        for step in plan["steps"]:
-            for body in step.get("bodies", {}).values():
-                yield from self.plans(body)
+        return _walk(self.header)
 
     def plan(self) -> Header:
         found = list(self.plans())

@@ -290,7 +290,9 @@ def _unshifted(call: Call) -> None:
 
 def _by_group(call: Call) -> None:
     """GroupNormalization-18 had a scale and a bias for each group, not each channel."""
-    channels, groups = call.operand(0).type.shape[1], call.attributes["num_groups"]
+    channels, groups = call.operand(0).type.shape[1], call.attributes.get("num_groups")
+    if groups is None:
+        raise UnsupportedError("it lacks its attribute 'num_groups'; export the model again")
     if groups < 1:
         raise UnsupportedError(f"its attribute num_groups must be at least 1, not {groups}; export the model again")
     if not isinstance(channels, int) or channels % groups:
