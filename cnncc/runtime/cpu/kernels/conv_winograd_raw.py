@@ -52,6 +52,11 @@ def choose_block(shape: ConvShape, m: int, lanes: int) -> int:
     return rows * min(ceil_div(count_tiles(shape, m), rows), max(1, SCRATCH_BYTES // each))
 
 
+def choose_chunk(shape: ConvShape, lanes: int) -> int:
+    """Input channels, a multiple of a vector's, whose weights are CHUNK_BYTES at most."""
+    return lanes * max(1, CHUNK_BYTES // (4 * lanes * lanes * shape.taps))
+
+
 def launch(
     shape: ConvShape, lanes: int, m: int, residual: bool = False, activation: str = "clip", a: float = -math.inf,
     b: float = math.inf,
@@ -63,10 +68,9 @@ def launch(
     in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
     block = choose_block(shape, m, lanes)
     blocks = ceil_div(count_tiles(shape, m), block)
-    chunk = lanes * max(1, CHUNK_BYTES // (shape.taps * lanes * width))
     dims = (
-        *tile_dims(shape, m, lanes), block, blocks, min(out_blocks, ceil_div(MIN_TASKS, blocks)), chunk,
-        float_word(a), float_word(b),
+        *tile_dims(shape, m, lanes), block, blocks, min(out_blocks, ceil_div(MIN_TASKS, blocks)),
+        choose_chunk(shape, lanes), float_word(a), float_word(b),
     )  # fmt: skip
     y_bytes = shape.images * out_blocks * shape.pixels * width
     reads = {

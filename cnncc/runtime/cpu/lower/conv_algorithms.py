@@ -137,6 +137,7 @@ class Winograd(Algorithm):
     """F(m,3) along the axes that have 3 taps."""
 
     STORE = 16.0  # a vector to the second-level cache, where transforms and products go
+    PANEL = 1e6   # bytes of weights of a tile of output channels that leave no room to ask for the next tile's in time
 
     def __init__(self, m: int) -> None:
         self.m = m
@@ -148,8 +149,9 @@ class Winograd(Algorithm):
         points, tiles = count_points(shape, self.m), count_tiles(shape, self.m)
         out_blocks = ceil_div(shape.out_channels, lanes)
         padded = ceil_div(tiles, rows) * rows * ceil_div(out_blocks, vectors) * vectors * points
-        u_bytes = 4 * points * shape.channels * out_blocks * lanes
-        return padded * (shape.channels + self.STORE) + self.transforms(shape, lanes) + u_bytes / BYTES_A_FMA
+        panel = 4 * points * shape.channels * vectors * lanes
+        unhidden = min(1.0, panel / self.PANEL) * panel * ceil_div(out_blocks, vectors) / BYTES_A_FMA
+        return padded * (shape.channels + self.STORE) + self.transforms(shape, lanes) + unhidden
 
     def transforms(self, shape: ConvShape, lanes: int) -> float:
         """Of all inputs and of all products."""
@@ -181,7 +183,8 @@ class RawWinograd(Winograd):
     """F(m,3) with weights as they are: 9 taps come from memory instead of (m + 2)^2 points, and are transformed anew
     for each group of tiles."""
 
-    TAPS = 20.0     # to load the taps of a channel and transform them, for a row of points
+    TAPS = 17.0     # to load the taps of a channel and transform them, for a row of points
+    SUMS = 12.0, 4.0  # to clear a vector of M and read it in the end, to add to it what a chunk of channels gives
     UNHIDDEN = 0.5  # see Direct
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
@@ -190,9 +193,12 @@ class RawWinograd(Winograd):
         rows, points = conv_winograd_raw.ROWS[lanes][self.m], count_points(shape, self.m)
         groups = ceil_div(count_tiles(shape, self.m), rows)
         blocks, lines = ceil_div(shape.out_channels, lanes), points // input_length(output_tile(shape, self.m)[1])
-        products = groups * blocks * shape.channels * (points * rows + lines * self.TAPS)
+        chunks = ceil_div(shape.channels, conv_winograd_raw.choose_chunk(shape, lanes))
+        products = shape.channels * (points * rows + lines * self.TAPS)
+        sums = points * rows * (self.SUMS[0] + chunks * self.SUMS[1])
         w_bytes = 4 * shape.taps * shape.channels * blocks * lanes
-        return products + self.transforms(shape, lanes) + self.UNHIDDEN * w_bytes / BYTES_A_FMA
+        arithmetic = groups * blocks * (products + sums) + self.transforms(shape, lanes)
+        return arithmetic + self.UNHIDDEN * w_bytes / BYTES_A_FMA
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         return {"m": self.m}
