@@ -393,5 +393,6 @@ def build(form: str, bm: int, bn: int, bk: int, tensor: int, wide: int, split: i
 
 
 KERNEL = Kernel("conv_direct", OPERANDS, DIMS, build, ("p", "q"), lambda **params: {"taps": "i32"},
-                lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor),
-                blocks=lambda bm, bn, tensor, **params: blocks_of(bm, bn, tensor))
+                threads=lambda bm, bn, tensor, **params: threads_of(bm, bn, tensor),
+                blocks=lambda form, bm, bn, tensor, split, **params:  # two would have too few registers for these
+                1 if form == "transposed" or (form == "channels" and split) else blocks_of(bm, bn, tensor))
