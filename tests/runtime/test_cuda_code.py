@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from cnncc.errors import InputError
+from cnncc.runtime.cpu import kernel_cache
 from cnncc.runtime.cuda import codegen, machine_code
 from cnncc.runtime.cuda.kernel import make_params
 from cnncc.runtime.cuda.kernels import conv_direct, conv_sum, gemm
@@ -60,8 +64,16 @@ def test_inner_loop_on_tensor_cores(name: str, capability: tuple[int, int]) -> N
     assert code.registers <= 256  # two blocks of 128 threads on a multiprocessor
 
 
-def test_kernels_are_compiled_by_several_processes(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kernel_cache.cache_folder.cache_clear()
+    yield
+    kernel_cache.cache_folder.cache_clear()
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_kernels_are_compiled_by_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [(conv_sum.KERNEL.name, make_params(residual=r, activation="clip")) for r in (0, 1)]
     monkeypatch.setattr(codegen, "compile_image", None)  # all is done elsewhere
     told: list[int] = []
