@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -263,6 +262,8 @@ def _runner_of(target: str) -> Any:
 
 
 def _suggest(name: object, known: Mapping[str, Any]) -> str:
+    import difflib  # an error may take its time
+
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from ..errors import OpError
 from ..ir import Dim, DimLike, Op, Operand, evaluate_dim, symbols_of, unknown
 from ..ir.dims import FloorDiv
 from .dtypes import INDICES, check_dtype
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = [
     "ShapeArithmetic", "agree", "check_shape", "count_of", "is_equal", "is_less", "known_ints", "known_sizes", "larger",
@@ -141,6 +143,8 @@ def lower_bound(d: DimLike) -> int | None:
     """
     if isinstance(d, int):
         return d
+    from fractions import Fraction  # symbolic sizes only
+
     total: defaultdict[tuple[Any, ...], Fraction] = defaultdict(Fraction)
     for mono, coeff in d.terms:
         divisions = [a for a in mono if isinstance(a, FloorDiv)]

@@ -4,11 +4,9 @@ A kernel that is in the cache as an image (see image.py) is loaded without this 
 """
 
 from functools import cache
-from typing import Any
 
 import llvmlite.binding as llvm
 
-from cnncc.environment import cpu_restriction
 from cnncc.runtime.cpu.half import CONVERSIONS
 from cnncc.runtime.cpu.kernel import Kernel, Params
 from cnncc.runtime.cpu.target import target
@@ -55,40 +53,20 @@ def load_object(data: bytes, symbol: str) -> int:
 
 
 def _module(kernel: Kernel, params: Params, symbol: str) -> llvm.ModuleRef:
-    """The kernel's LLVM module, optimised by Numba, with one visible function of the kernel's signature."""
-    from numba import config, int64, void
-    from numba.core.ccallback import CFunc
+    """The kernel's LLVM module, optimised, with one visible function of the kernel's signature."""
+    from cnncc.runtime.cpu.numba_target import llvm_modules
 
-    if cpu_restriction() != "native":
-        config.CPU_NAME, config.CPU_FEATURES = target().cpu, target().features
-    function = kernel.build(**dict(params))
-    arity = function.__code__.co_argcount
-    callback = CFunc(function, (tuple([int64] * arity), void), {}, {"error_model": "numpy", "boundscheck": False})
-    compiled: Any = callback._compile_uncached()  # type: ignore[attr-defined]  # has no public name
-    module = _linked(compiled.library)
-    entry = module.get_function(compiled.fndesc.llvm_cfunc_wrapper_name)
-    entry.name = symbol
+    module, *others = map(llvm.parse_assembly, llvm_modules(kernel.build(**dict(params)), symbol, _machine()))
+    for other in others:
+        module.link_in(other)
     _hide_all_but(module, symbol)
     _optimise(module)
     _check_self_contained(module)
     return module
 
 
-def _linked(library) -> llvm.ModuleRef:
-    """One module with the bodies of everything a Numba library calls."""
-    module = llvm.parse_assembly(library.get_llvm_str())
-    seen, waiting = {library}, list(library._linking_libraries)
-    while waiting:
-        other = waiting.pop()
-        if other not in seen:
-            seen.add(other)
-            waiting.extend(other._linking_libraries)
-            module.link_in(llvm.parse_assembly(other.get_llvm_str()))
-    return module
-
-
 def _hide_all_but(module: llvm.ModuleRef, symbol: str) -> None:
-    """Make everything else private, and inline all calls: then no error path of Numba's is left."""
+    """Make everything else private, and inline all calls."""
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration and value.name != symbol:
             value.linkage = llvm.Linkage.internal
@@ -98,8 +76,9 @@ def _hide_all_but(module: llvm.ModuleRef, symbol: str) -> None:
 
 
 def _optimise(module: llvm.ModuleRef) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_unrolling = False
+    """Loops of few iterations are unrolled; what is to be a vector is one already."""
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_unrolling = True
     options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(_machine(), options)
     builder.getModulePassManager().run(module, builder)

@@ -122,6 +122,27 @@ def test_code_that_needs_more_than_itself_is_no_image(text: str) -> None:
     assert image.from_object(codegen._machine().emit_object(module), "f") is None
 
 
+@pytest.mark.parametrize("safe", [False, True])
+def test_a_kernel_that_can_raise_is_refused(safe: bool) -> None:
+    """An index of a tuple raises unless it is known to be inside."""
+
+    def build():
+        from cnncc.runtime.cpu.memory_access import load_words, store_i64
+
+        def pick(args, begin, end):
+            words = load_words(args, 4)
+            store_i64(words[0], words[begin % 4 if safe else begin])
+
+        return pick
+
+    kernel = Kernel("pick", ("y",), (), build)
+    if safe:
+        assert codegen.compile_object(kernel, (), "f")
+    else:
+        with pytest.raises(RuntimeError, match="something in it can raise"):
+            codegen.compile_object(kernel, (), "f")
+
+
 def build_table():
     """Constants in a section of their own: task t stores t + 1.5."""
     from cnncc.runtime.cpu.memory_access import load_i64, store_f32
