@@ -30,6 +30,8 @@ DIMS = (
     "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
+# From this size on, weights of one tap are gone over in parts that stay in L1: that pays for partial sums.
+WIDE_PANEL_BYTES, CHUNK_BYTES = 256 << 10, 32 << 10
 TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
 TILES = {
@@ -115,7 +117,8 @@ def launch(
     panel = channels * shape.taps * vectors * width
     # Partial sums go to y, which may lie on the residual.
     whole = residual or group_pixels <= rows
-    chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, PANEL_BYTES)))
+    part = CHUNK_BYTES if shape.is_pointwise and panel >= WIDE_PANEL_BYTES else PANEL_BYTES
+    chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, part)))
     # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
     oc_outer = int(tiles * _beyond_cache(x_image) < pixel_groups * shape.images * _beyond_cache(w_bytes // groups))
     dims = (

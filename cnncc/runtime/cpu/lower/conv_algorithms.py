@@ -67,13 +67,17 @@ class Direct(Algorithm):
     """Register tiles over pixels and output channels."""
 
     TAP = 40.0      # to start on another tap of a block of input channels
+    ADDRESS = 3.0   # to find a pixel of a tap
     UNHIDDEN = 0.25  # the share of the weights' way from memory that arithmetic does not hide
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
-        taps = 0 if shape.is_pointwise else shape.taps * ceil_div(shape.channels // shape.groups, lanes)
-        arithmetic = self.products(shape, lanes, conv_direct.choose_tile(shape, lanes), self.TAP * taps)
+        tile, each = conv_direct.choose_tile(shape, lanes), 0.0
+        if not shape.is_pointwise:
+            blocks = ceil_div(shape.channels // shape.groups, lanes)
+            each = shape.taps * (self.TAP * blocks + self.ADDRESS * tile[0])
+        arithmetic = self.products(shape, lanes, tile, each)
         w_bytes = 4 * shape.out_channels * (shape.channels // shape.groups) * shape.taps
         return arithmetic + self.UNHIDDEN * w_bytes / BYTES_A_FMA
 
