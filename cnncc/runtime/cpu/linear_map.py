@@ -86,10 +86,10 @@ def _load_patch(builder: ir.IRBuilder, source, steps, counts: tuple[int, int], l
     return found
 
 
-def map_patch(down: Matrix, across: Matrix, lanes: int, scale: Matrix | None = None):
+def map_patch(down: Matrix, across: Matrix, lanes: int):
     """An intrinsic ``(source, row_step, column_step, target, target_row, target_column)``: the patch of vectors at
-    ``source`` is read and transformed along both axes, and the results, times the numbers of ``scale``, are written to
-    ``target + i * target_row + j * target_column``."""
+    ``source`` is read and transformed along both axes, and the results are written to ``target + i * target_row + j *
+    target_column``."""
 
     @intrinsic
     def apply(typingctx, source, row_step, column_step, target, target_row, target_column):
@@ -99,8 +99,7 @@ def map_patch(down: Matrix, across: Matrix, lanes: int, scale: Matrix | None = N
             values = emit_linear_2d(builder, down, across, x)
             for i, j in itertools.product(range(len(down)), range(len(across))):
                 step = builder.add(builder.mul(target_row, I64(i)), builder.mul(target_column, I64(j)))
-                value = values[i][j] if scale is None else _times(builder, values[i][j], scale[i][j])
-                builder.store(value, pointer(builder, builder.add(target, step), vector(lanes)), align=4)
+                builder.store(values[i][j], pointer(builder, builder.add(target, step), vector(lanes)), align=4)
             return context.get_dummy_value()
 
         return signature(types.void, *(types.int64,) * 6), codegen
@@ -108,10 +107,11 @@ def map_patch(down: Matrix, across: Matrix, lanes: int, scale: Matrix | None = N
     return apply
 
 
-def finish_patch(down: Matrix, across: Matrix, finish, lanes: int):
+def finish_patch(down: Matrix, across: Matrix, finish, lanes: int, scale: Sequence[float] | None = None):
     """An intrinsic ``(source, row_step, column_step, bias, target, target_row, target_column, rows_valid,
-    columns_valid, shift, a, b)``: as ``map_patch``, but what is written is ``finish(value + bias, place + shift, a,
-    b)`` at ``place = target + i * target_row + j * target_column``, and of it only the valid rows and columns."""
+    columns_valid, shift, a, b)``: as ``map_patch``, but what is read is multiplied by the numbers of ``scale``, in C
+    order, and what is written is ``finish(value + bias, place + shift, a, b)`` at ``place = target + i * target_row +
+    j * target_column``, and of it only the valid rows and columns."""
     inner = signature(Vec(lanes), Vec(lanes), types.int64, types.float32, types.float32)
 
     @intrinsic
@@ -121,6 +121,8 @@ def finish_patch(down: Matrix, across: Matrix, finish, lanes: int):
             source, row_step, column_step, bias, target, target_row, target_column = args[:7]
             rows_valid, columns_valid, shift, a, b = args[7:]
             x = _load_patch(builder, source, (row_step, column_step), (len(down[0]), len(across[0])), lanes)
+            if scale is not None:
+                x = [_times(builder, value, factor) for value, factor in zip(x, scale, strict=True)]
             values = emit_linear_2d(builder, down, across, x)
 
             def put(i, j):

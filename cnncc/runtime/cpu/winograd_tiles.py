@@ -57,7 +57,8 @@ def tile_dims(shape: ConvShape, m: int, lanes: int) -> tuple[int, ...]:
 def build_tiles(lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activation: str, residual: int, scaled: bool):
     """``(read_tile, write_tile)``; ``word`` has the place of each operand and integer among a kernel's arguments.
 
-    ``scaled``: the points are multiplied by SCALES, where the weights are not."""
+    ``scaled``: the products are multiplied by SCALES, since the weights are not. Inputs so scaled would lose bits where
+    they are tiny."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
@@ -66,10 +67,10 @@ def build_tiles(lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activat
     from cnncc.runtime.cpu.simd import load, store
 
     n_h, n_w, width = input_length(m_h), input_length(m_w), 4 * lanes
-    scales = [[p * q for q in SCALES[m_w]] for p in SCALES[m_h]] if scaled else None
-    forward = map_patch(FORWARD[m_h], FORWARD[m_w], lanes, scales)
+    scales = [p * q for p in SCALES[m_h] for q in SCALES[m_w]] if scaled else None
+    forward = map_patch(FORWARD[m_h], FORWARD[m_w], lanes)
     finish = register_jitable(build_finish(activation, residual, lanes))
-    backward = finish_patch(BACKWARD[m_h], BACKWARD[m_w], finish, lanes)
+    backward = finish_patch(BACKWARD[m_h], BACKWARD[m_w], finish, lanes, scales)
     X, ADD, Y = (word[k] for k in ("x", "add", "y"))
     IN_H, IN_W, PAD_H, PAD_W, TILES_H, TILES_W = (
         word[k] for k in ("in_h", "in_w", "pad_h", "pad_w", "tiles_h", "tiles_w"))

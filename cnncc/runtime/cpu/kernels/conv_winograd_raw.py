@@ -3,7 +3,7 @@
 Transformed weights are (m + 2)^2 / 9 times as many bytes. Where an image is but a few tiles, their way from memory
 takes longer than the products, and so does writing transformed weights to a cache. Here each row of points of ``rows``
 tiles is a register tile (tile_winograd.py), so that a transformed weight is used ``rows`` times and forgotten. What is
-computed is what conv_winograd.py says, but for the scales of G, which V has.
+computed is what conv_winograd.py says, but for the scales of G, by which M is multiplied in the end.
 
 Scratch of a thread, for groups of ``rows`` tiles: V [groups, IC/c, points, rows, c] and M [groups, points, rows, c].
 Weights are [OC/c, IC, taps, c]. x, y, add are NCHWc; bias is [OC/c, c].
