@@ -63,10 +63,6 @@ def _combination(builder: ir.IRBuilder, factors: list[float], x: list[ir.Value])
     return total
 
 
-def _times(builder: ir.IRBuilder, value: ir.Value, factor: float) -> ir.Value:
-    return value if factor == 1 else builder.fmul(value, _splat(value.type, factor))
-
-
 def _splat(kind: ir.VectorType, number: float) -> ir.Constant:
     return ir.Constant(kind, [float(number)] * kind.count)
 
@@ -107,11 +103,11 @@ def map_patch(down: Matrix, across: Matrix, lanes: int):
     return apply
 
 
-def finish_patch(down: Matrix, across: Matrix, finish, lanes: int, scale: Sequence[float] | None = None):
+def finish_patch(down: Matrix, across: Matrix, finish, lanes: int, factor: float = 1.0):
     """An intrinsic ``(source, row_step, column_step, bias, target, target_row, target_column, rows_valid,
-    columns_valid, shift, a, b)``: as ``map_patch``, but what is read is multiplied by the numbers of ``scale``, in C
-    order, and what is written is ``finish(value + bias, place + shift, a, b)`` at ``place = target + i * target_row +
-    j * target_column``, and of it only the valid rows and columns."""
+    columns_valid, shift, a, b)``: as ``map_patch``, but what is written is ``finish(factor * value + bias, place +
+    shift, a, b)`` at ``place = target + i * target_row + j * target_column``, and of it only the valid rows and
+    columns."""
     inner = signature(Vec(lanes), Vec(lanes), types.int64, types.float32, types.float32)
 
     @intrinsic
@@ -121,14 +117,13 @@ def finish_patch(down: Matrix, across: Matrix, finish, lanes: int, scale: Sequen
             source, row_step, column_step, bias, target, target_row, target_column = args[:7]
             rows_valid, columns_valid, shift, a, b = args[7:]
             x = _load_patch(builder, source, (row_step, column_step), (len(down[0]), len(across[0])), lanes)
-            if scale is not None:
-                x = [_times(builder, value, factor) for value, factor in zip(x, scale, strict=True)]
             values = emit_linear_2d(builder, down, across, x)
 
             def put(i, j):
                 step = builder.add(builder.mul(target_row, I64(i)), builder.mul(target_column, I64(j)))
                 place = builder.add(target, step)
-                operands = [builder.fadd(values[i][j], bias), builder.add(place, shift), a, b]
+                value = _combination(builder, [1.0, factor], [bias, values[i][j]])
+                operands = [value, builder.add(place, shift), a, b]
                 result = context.compile_internal(builder, finish, inner, operands)
                 builder.store(result, pointer(builder, place, vector(lanes)), align=4)
 

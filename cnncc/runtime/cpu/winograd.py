@@ -35,20 +35,19 @@ FORWARD = {
     ),
 }  # fmt: skip
 
-# G [n, taps] is SCALES times UNSCALED, line by line; the latter's elements are exact in float32, the scales are not.
+# G [n, taps] is UNSCALED, line by line times NUMERATORS over DENOMINATOR. All these are exact in float32, G is not.
 UNSCALED = {
     1: ((1.0,),),
     2: ((1, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 1)),
     4: ((1, 0, 0), (1, 1, 1), (1, -1, 1), (1, 2, 4), (1, -2, 4), (0, 0, 1)),
     6: ((1, 0, 0), (1, 1, 1), (1, -1, 1), (1, 2, 4), (1, -2, 4), (4, 2, 1), (4, -2, 1), (0, 0, 1)),
 }
-SCALES = {
-    1: (1.0,),
-    2: (1, 1 / 2, 1 / 2, 1),
-    4: (1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24, 1),
-    6: (1, -2 / 9, -2 / 9, 1 / 90, 1 / 90, 8 / 45, 8 / 45, 1),
+NUMERATORS = {1: (1,), 2: (2, 1, 1, 2), 4: (6, -4, -4, 1, 1, 24), 6: (90, -20, -20, 1, 1, 16, 16, 90)}
+DENOMINATOR = {1: 1, 2: 2, 4: 24, 6: 90}
+WEIGHTS = {
+    m: tuple(tuple(n * v / DENOMINATOR[m] for v in row) for n, row in zip(NUMERATORS[m], UNSCALED[m], strict=True))
+    for m in UNSCALED
 }
-WEIGHTS = {m: tuple(tuple(s * v for v in row) for s, row in zip(SCALES[m], UNSCALED[m], strict=True)) for m in UNSCALED}
 
 
 def transform_weights(m: tuple[int, int]) -> np.ndarray:

@@ -11,16 +11,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cnncc.runtime.cpu.kernel import ceil_div
-from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, SCALES
+from cnncc.runtime.cpu.winograd import BACKWARD, DENOMINATOR, FORWARD, NUMERATORS
 
 if TYPE_CHECKING:
     from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
+Ranges = dict[str, tuple[int, int]]
+
 # The integers that both kernels have among theirs.
-DIMS = ("images", "channels", "in_h", "in_w", "out_h", "out_w", "pad_h", "pad_w", "out_blocks", "tiles_h", "tiles_w")
+TILE_DIMS = (
+    "images", "channels", "in_h", "in_w", "out_h", "out_w", "pad_h", "pad_w", "out_blocks", "tiles_h", "tiles_w",
+)  # fmt: skip
 
 
-def supports(shape: ConvShape) -> bool:
+def is_winograd(shape: ConvShape) -> bool:
     """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
     return (
         shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1)
@@ -48,17 +52,29 @@ def count_tiles(shape: ConvShape, m: int) -> int:
 
 
 def tile_dims(shape: ConvShape, m: int, lanes: int) -> tuple[int, ...]:
-    """Those of DIMS."""
+    """Those of TILE_DIMS."""
     (_, in_h, in_w), (_, out_h, out_w), (m_h, m_w) = shape.size, shape.out_size, output_tile(shape, m)
     return (shape.images, shape.channels, in_h, in_w, out_h, out_w, shape.pad[1], shape.pad[2],
             ceil_div(shape.out_channels, lanes), ceil_div(out_h, m_h), ceil_div(out_w, m_w))
 
 
-def build_tiles(lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activation: str, residual: int, scaled: bool):
+def operand_ranges(
+    shape: ConvShape, lanes: int, w_bytes: int, bias_bytes: int, residual: bool
+) -> tuple[Ranges, Ranges]:
+    """What a launch reads and writes, for weights and a bias of so many bytes."""
+    width = 4 * lanes
+    x_bytes = shape.images * ceil_div(shape.channels, lanes) * math.prod(shape.size) * width
+    y_bytes = shape.images * ceil_div(shape.out_channels, lanes) * shape.pixels * width
+    reads = {"x": (0, x_bytes), "w": (0, w_bytes), "bias": (0, bias_bytes)}
+    return reads | ({"add": (0, y_bytes)} if residual else {}), {"y": (0, y_bytes)}
+
+
+def build_tiles(
+    lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activation: str, residual: int, unscaled: bool
+):
     """``(read_tile, write_tile)``; ``word`` has the place of each operand and integer among a kernel's arguments.
 
-    ``scaled``: the products are multiplied by SCALES, since the weights are not. Inputs so scaled would lose bits where
-    they are tiny."""
+    ``unscaled``: the weights are UNSCALED, so A has the numerators and the results are divided by the denominators."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
@@ -67,10 +83,13 @@ def build_tiles(lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activat
     from cnncc.runtime.cpu.simd import load, store
 
     n_h, n_w, width = input_length(m_h), input_length(m_w), 4 * lanes
-    scales = [p * q for p in SCALES[m_h] for q in SCALES[m_w]] if scaled else None
+    down, across = (
+        [[v * n if unscaled else v for v, n in zip(row, NUMERATORS[m], strict=True)] for row in BACKWARD[m]]
+        for m in (m_h, m_w))
+    factor = 1 / (DENOMINATOR[m_h] * DENOMINATOR[m_w]) if unscaled else 1.0
     forward = map_patch(FORWARD[m_h], FORWARD[m_w], lanes)
     finish = register_jitable(build_finish(activation, residual, lanes))
-    backward = finish_patch(BACKWARD[m_h], BACKWARD[m_w], finish, lanes, scales)
+    backward = finish_patch(down, across, finish, lanes, factor)
     X, ADD, Y = (word[k] for k in ("x", "add", "y"))
     IN_H, IN_W, PAD_H, PAD_W, TILES_H, TILES_W = (
         word[k] for k in ("in_h", "in_w", "pad_h", "pad_w", "tiles_h", "tiles_w"))

@@ -20,15 +20,14 @@ from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_
 from cnncc.runtime.cpu.kernels.conv_direct import TILES, ConvShape
 from cnncc.runtime.cpu.winograd import transform_weights
 from cnncc.runtime.cpu.winograd_tiles import (
-    DIMS as TILE_DIMS,
-)
-from cnncc.runtime.cpu.winograd_tiles import (
+    TILE_DIMS,
     build_tiles,
     count_points,
     count_tiles,
     input_length,
+    is_winograd,
+    operand_ranges,
     output_tile,
-    supports,
     tile_dims,
 )
 
@@ -66,7 +65,7 @@ def launch(
     activation: str = "clip", a: float = -math.inf, b: float = math.inf,
 ) -> Launch:  # fmt: skip
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
-    if not supports(shape):
+    if not is_winograd(shape):
         raise ValueError(f"{shape} is no convolution for F({m}, 3)")
     rows, vectors = tile
     (m_h, m_w), points, width = output_tile(shape, m), count_points(shape, m), 4 * lanes
@@ -76,18 +75,13 @@ def launch(
     blocks = ceil_div(count_tiles(shape, m), block)
     oc_parts = min(oc_tiles, ceil_div(MIN_TASKS, blocks))
     dims = (*tile_dims(shape, m, lanes), oc_tiles, block, blocks, oc_parts, float_word(a), float_word(b))
-    y_bytes = shape.images * out_blocks * shape.pixels * width
-    reads = {
-        "x": (0, shape.images * in_blocks * math.prod(shape.size) * width),
-        "w": (0, oc_tiles * points * shape.channels * vectors * width), "bias": (0, oc_tiles * vectors * width),
-    }  # fmt: skip
-    if residual:
-        reads["add"] = (0, y_bytes)
+    w_bytes, bias_bytes = oc_tiles * points * shape.channels * vectors * width, oc_tiles * vectors * width
+    reads, writes = operand_ranges(shape, lanes, w_bytes, bias_bytes, residual)
     params = make_params(
         lanes=lanes, m_h=m_h, m_w=m_w, rows=rows, vectors=vectors, activation=activation, residual=int(residual),
     )  # fmt: skip
     scratch = points * (block * width * (in_blocks + vectors) + LINE)
-    return Launch(KERNEL, params, dims, blocks * oc_parts, 1, scratch, reads, {"y": (0, y_bytes)})
+    return Launch(KERNEL, params, dims, blocks * oc_parts, 1, scratch, reads, writes)
 
 
 def pack_weights(w: np.ndarray, m: int, lanes: int, vectors: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 Transformed weights are (m + 2)^2 / 9 times as many bytes. Where an image is but a few tiles, their way from memory
 takes longer than the products, and so does writing transformed weights to a cache. Here each row of points of ``rows``
 tiles is a register tile (tile_winograd.py), so that a transformed weight is used ``rows`` times and forgotten. What is
-computed is what conv_winograd.py says, but for the scales of G, by which M is multiplied in the end.
+computed is what conv_winograd.py says, but for the scales of G, which the last step has.
 
 Scratch of a thread, for groups of ``rows`` tiles: V [groups, IC/c, points, rows, c] and M [groups, points, rows, c].
 Weights are [OC/c, IC, taps, c]. x, y, add are NCHWc; bias is [OC/c, c].
@@ -17,18 +17,15 @@ from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cpu.winograd import UNSCALED
 from cnncc.runtime.cpu.winograd_tiles import (
-    DIMS as TILE_DIMS,
-)
-from cnncc.runtime.cpu.winograd_tiles import (
+    TILE_DIMS,
     build_tiles,
     count_points,
     count_tiles,
     input_length,
+    is_winograd,
+    operand_ranges,
     output_tile,
     tile_dims,
-)
-from cnncc.runtime.cpu.winograd_tiles import (
-    supports as is_winograd,
 )
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
@@ -41,7 +38,7 @@ MIN_TASKS = 4
 
 
 def supports(shape: ConvShape) -> bool:
-    """3x3 or 1x3; see winograd_tiles.supports."""
+    """3x3 or 1x3; see winograd_tiles.is_winograd."""
     return is_winograd(shape) and shape.kernel[2] == 3
 
 
@@ -68,23 +65,15 @@ def launch(
     in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
     block = choose_block(shape, m, lanes)
     blocks = ceil_div(count_tiles(shape, m), block)
-    dims = (
-        *tile_dims(shape, m, lanes), block, blocks, min(out_blocks, ceil_div(MIN_TASKS, blocks)),
-        choose_chunk(shape, lanes), float_word(a), float_word(b),
-    )  # fmt: skip
-    y_bytes = shape.images * out_blocks * shape.pixels * width
-    reads = {
-        "x": (0, shape.images * in_blocks * math.prod(shape.size) * width),
-        "w": (0, out_blocks * shape.channels * shape.taps * width), "bias": (0, out_blocks * width),
-    }  # fmt: skip
-    if residual:
-        reads["add"] = (0, y_bytes)
+    oc_parts, chunk = min(out_blocks, ceil_div(MIN_TASKS, blocks)), choose_chunk(shape, lanes)
+    dims = (*tile_dims(shape, m, lanes), block, blocks, oc_parts, chunk, float_word(a), float_word(b))
+    w_bytes = out_blocks * shape.channels * shape.taps * width
+    reads, writes = operand_ranges(shape, lanes, w_bytes, out_blocks * width, residual)
     params = make_params(
         lanes=lanes, m_h=m_h, m_w=m_w, rows=ROWS[lanes][m], activation=activation, residual=int(residual)
     )
     scratch = points * block * width * (in_blocks + 1)
-    tasks = blocks * min(out_blocks, ceil_div(MIN_TASKS, blocks))
-    return Launch(KERNEL, params, dims, tasks, 1, scratch, reads, {"y": (0, y_bytes)})
+    return Launch(KERNEL, params, dims, blocks * oc_parts, 1, scratch, reads, writes)
 
 
 def pack_weights(w: np.ndarray, lanes: int) -> np.ndarray:

@@ -14,10 +14,10 @@ from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
-from ..winograd_tiles import supports as is_winograd
+from ..winograd_tiles import is_winograd
 from .accuracy import allowed_forms
 from .activation import epilogue
-from .conv_algorithms import ALGORITHMS, Algorithm, Params
+from .conv_algorithms import ALGORITHMS, Algorithm, Params, algorithm_name
 from .convolutions import assume_sizes, refuse_operands
 from .layouts import lift
 
@@ -127,7 +127,7 @@ def _reorders_cost(shape: ConvShape, lanes: int, x: bool, y: bool) -> float:
 
 
 def _algorithm(choice: Choice) -> Algorithm:
-    name = choice.kernel + (f"/{choice.params.get('m')}" if choice.kernel.startswith("conv_winograd") else "")
+    name = algorithm_name(choice.kernel, choice.params)
     if name not in ALGORITHMS:
         raise PlanInvalid(f"there is no convolution kernel '{name}'")
     return ALGORITHMS[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,11 +22,10 @@ from ..kernels import (
 )
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN
-from ..winograd_tiles import count_points, count_tiles, input_length, output_tile
-from ..winograd_tiles import supports as is_winograd
+from ..winograd_tiles import count_points, count_tiles, input_length, is_winograd, output_tile
 from .convolutions import integer_parameter, tile_parameter
 
-__all__ = ["ALGORITHMS", "Algorithm", "Params"]
+__all__ = ["ALGORITHMS", "Algorithm", "Params", "algorithm_name"]
 
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
@@ -137,14 +136,26 @@ class First(Direct):
         return conv_first.launch(shape, lanes, tile_parameter(params, conv_first.TILES[lanes]), residual, *activation)
 
 
-class Winograd(Algorithm):
+class WinogradTiles(Algorithm):
     """F(m,3) along the axes that have 3 taps."""
 
     STORE = 16.0  # a vector to the second-level cache, where transforms and products go
-    PANEL = 1e6   # bytes of weights of a tile of output channels that leave no room to ask for the next tile's in time
 
     def __init__(self, m: int) -> None:
         self.m = m
+
+    def transforms(self, shape: ConvShape, lanes: int) -> float:
+        """Of all inputs and of all products."""
+        points, outputs = count_points(shape, self.m), math.prod(output_tile(shape, self.m))
+        in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
+        into, out = points * (self.STORE + 2), outputs * self.STORE + points * 3
+        return count_tiles(shape, self.m) * (into * in_blocks + out * out_blocks)
+
+
+class Winograd(WinogradTiles):
+    """With weights that were transformed beforehand."""
+
+    PANEL = 1e6  # bytes of weights of a tile of output channels that leave no room to ask for the next tile's in time
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if self.m not in forms or shape.channels < lanes:
@@ -156,13 +167,6 @@ class Winograd(Algorithm):
         panel = 4 * points * shape.channels * vectors * lanes
         unhidden = min(1.0, panel / self.PANEL) * panel * ceil_div(out_blocks, vectors) / BYTES_A_FMA
         return padded * (shape.channels + self.STORE) + self.transforms(shape, lanes) + unhidden
-
-    def transforms(self, shape: ConvShape, lanes: int) -> float:
-        """Of all inputs and of all products."""
-        points, outputs = count_points(shape, self.m), math.prod(output_tile(shape, self.m))
-        in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
-        into, out = points * (self.STORE + 2), outputs * self.STORE + points * 3
-        return count_tiles(shape, self.m) * (into * in_blocks + out * out_blocks)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
@@ -183,9 +187,9 @@ class Winograd(Algorithm):
         return conv_winograd.launch(shape, lanes, self.m, tile, residual, *activation)
 
 
-class RawWinograd(Winograd):
-    """F(m,3) with weights as they are: 9 taps come from memory instead of (m + 2)^2 points, and are transformed anew
-    for each group of tiles."""
+class RawWinograd(WinogradTiles):
+    """With weights as they are: 9 taps come from memory instead of (m + 2)^2 points, and are transformed anew for each
+    group of tiles."""
 
     TAPS = 17.0     # to load the taps of a channel and transform them, for a row of points
     SUMS = 12.0, 4.0  # to clear a vector of M and read it in the end, to add to it what a chunk of channels gives
@@ -206,9 +210,6 @@ class RawWinograd(Winograd):
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         return {"m": self.m}
-
-    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        return [self.params(shape, lanes)]
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
         return conv_winograd_raw.pack_weights(w, lanes)
@@ -364,3 +365,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_winograd_raw/4": RawWinograd(4),
     "conv_winograd_raw/6": RawWinograd(6),
 }
+
+
+def algorithm_name(kernel: str, params: Mapping[str, int | str]) -> str:
+    """The name in ALGORITHMS of what a plan's step has."""
+    return f"{kernel}/{params.get('m')}" if kernel.startswith("conv_winograd") else kernel

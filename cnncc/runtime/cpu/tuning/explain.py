@@ -10,6 +10,7 @@ from ....ops.conv import Conv
 from ....plan import REFERENCE, Plan
 from ..lower.accuracy import sum_bound, winograd_bounds
 from ..lower.conv import ConvLowering
+from ..lower.conv_algorithms import algorithm_name
 from ..lowering import Tensor
 from .findings import Findings
 from .measure import Candidate, candidates_for, convolution
@@ -59,7 +60,7 @@ def explain(plan: Plan, accuracy: str, findings: Findings) -> list[ConvChoice]:
         op, inputs = next(natives)
         measured = findings.of(convolution(op, inputs, cold))
         candidates = candidates_for(op, inputs, plan.lanes, accuracy)
-        name = _name(step.kernel, step.params)
+        name = algorithm_name(step.kernel, step.params)
         chosen = str(Candidate(name, step.params, 0.0))
         estimates = ConvLowering(accuracy).costs(op, inputs, plan.lanes)
         found.append(ConvChoice(
@@ -79,11 +80,6 @@ def _alternatives(candidates: list[Candidate], estimates: Mapping[str, float], m
     texts = {name: str(best[name]) if name in best else name for name in estimates if name != chosen}
     found = [Alternative(text, estimates[name] / estimates[chosen], measured.get(text)) for name, text in texts.items()]
     return tuple(sorted(found, key=lambda a: (a.seconds is None, a.seconds, a.estimate)))
-
-
-def _name(kernel: str, params: Mapping[str, int | str]) -> str:
-    """The algorithm's name in ALGORITHMS."""
-    return f"{kernel}/{params['m']}" if "m" in params else kernel
 
 
 def _bound(params: Mapping[str, int | str], w: Tensor | None) -> str:
