@@ -99,7 +99,7 @@ class _Library(codegen.CodeLibrary):
         self._finalized = True
 
     def get_function(self, name: str) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError  # asked for by wrappers and by Numba's own tools only, neither of which there is here
 
     get_llvm_str = get_asm_str = get_function
 
@@ -117,7 +117,7 @@ class _Codegen(codegen.Codegen):
         return module
 
     def _add_module(self, module: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # what a library of machine code asks for, and no library here has any
 
 
 class _Convention(CPUCallConv):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from ...ops.conv import Conv
 from ...ops.conv_transpose import ConvTranspose
@@ -14,7 +13,7 @@ from ..cpu.tuning.explain import Alternative, ConvChoice
 from .devices import Device
 from .kernels import gemm
 from .lower.conv import ConvLowering, algorithm_name
-from .tf32 import tf32_bound
+from .tf32 import on_tensor_cores, tf32_bound
 
 __all__ = ["explain"]
 
@@ -55,11 +54,7 @@ def _bound(step: Step, inputs: list[Tensor | None]) -> str:
     terms = _terms(step, inputs)
     if terms is None:
         return "by the number of terms"
-    return f"{tf32_bound(terms) if _on_tensor_cores(step.params) else sum_bound(terms):.0f} u sum|x||w|"
-
-
-def _on_tensor_cores(params: Mapping[str, int | str]) -> bool:
-    return params.get("tensor") == 1
+    return f"{tf32_bound(terms) if on_tensor_cores(step.params) else sum_bound(terms):.0f} u sum|x||w|"
 
 
 def _terms(step: Step, inputs: list[Tensor | None]) -> int | None:

@@ -19,6 +19,7 @@ from .devices import Device, issue_share, occupancy
 from .kernel import Launch, Stage, Work, ceil_div
 from .lower.table import lowerings_for
 from .lowering import LANES
+from .tf32 import on_tensor_cores
 from .tiles import registers_of
 
 __all__ = ["Layer", "Prediction", "predict"]
@@ -106,18 +107,14 @@ def _resident(stage: Stage, device: Device) -> int:
     params = dict(stage.params)
     registers = LIGHT_REGISTERS
     if stage.kernel.threads(**params) > 0:
-        registers = registers_of(int(params.get("bm", 0)), int(params.get("bn", 0)), _on_tensor_cores(stage))
+        registers = registers_of(int(params.get("bm", 0)), int(params.get("bn", 0)), on_tensor_cores(params))
     return max(1, occupancy(device, math.prod(stage.block), registers, stage.shared))
-
-
-def _on_tensor_cores(stage: Stage) -> bool:
-    return dict(stage.params).get("tensor") == 1
 
 
 def _compute(stage: Stage, work: Work, device: Device) -> float:
     """Of the busiest multiprocessor: its blocks in waves, each at the share of FMAs that so many warps issue."""
     blocks, warps = math.prod(stage.grid), ceil_div(math.prod(stage.block), 32)
-    each = work.flops / blocks / (2 * device.multiply_adds(_on_tensor_cores(stage)))
+    each = work.flops / blocks / (2 * device.multiply_adds(on_tensor_cores(dict(stage.params))))
     full, rest = divmod(ceil_div(blocks, device.multiprocessors), resident := _resident(stage, device))
     waves = full * resident * each / issue_share(resident * warps)
     return waves + (rest * each / issue_share(rest * warps) if rest else 0.0)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["KEPT", "round_tf32", "tf32_bound"]
+__all__ = ["KEPT", "on_tensor_cores", "round_tf32", "tf32_bound"]
 
 Array = np.ndarray[Any, Any]
 KEPT, HALF = np.uint32(0xFFFFE000), np.uint32(0x1000)  # the bits of TF32; half of the last one
+
+
+def on_tensor_cores(params: Mapping[str, int | str]) -> bool:
+    """Whether the parameters of a plan's step or of a kernel ask for them."""
+    return params.get("tensor") == 1
 
 
 def round_tf32(x: Array) -> Array:

@@ -13,7 +13,7 @@ from ..kernel import Launch
 from ..kernels import conv_direct, deform_conv
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
-from .convolutions import assume_sizes, tile_parameter
+from .convolutions import assume_sizes, refuse_operands, tile_parameter
 from .layouts import expect_layouts, lift
 
 __all__ = ["LOWERINGS"]
@@ -67,10 +67,9 @@ def _refusal(op: Any, inputs: Inputs, lanes: int) -> str | None:
     assert x is not None and w is not None
     if x.type.dtype is not DType.F32 or x.type.rank != 4:
         return "deformable convolutions are native for f32 [N, C, H, W] only"
-    if not w.constant or w.value is None or (bias is not None and not bias.constant):
-        return "the weights of the deformable convolution are computed at run time"
-    if 0 in w.shape:
-        return "there are no channels"
+    reason = refuse_operands(x, w, bias, "deformable convolution", "are native")
+    if reason:
+        return reason
     if not deform_conv.supports(_shape(op, x.type.shape, w.shape), op.offset_group, lanes):
         return f"groups that cut blocks of {lanes} channels are not native"
     return None

@@ -19,6 +19,7 @@ from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from ..devices import DEFAULT, Device
 from ..kernel import MAX_INTEGER, Launch, ceil_div
 from ..kernels import conv_depthwise, conv_direct, conv_winograd
+from ..tf32 import on_tensor_cores
 from ..tiles import L2_SPEED, PROLOGUE, ROWS, Product, choose_tile, moved_bytes, seconds
 from .accuracy import TF32, allowed_forms
 
@@ -266,7 +267,7 @@ def algorithm_name(kernel: str, params: Mapping[str, int | str]) -> str:
     """The name in ALGORITHMS of what a plan's step has."""
     if kernel == "conv_winograd":
         return f"{kernel}/{params.get('m')}"
-    return f"{kernel}/tf32" if params.get("tensor") == 1 else kernel
+    return f"{kernel}/tf32" if on_tensor_cores(params) else kernel
 
 
 LOWERINGS: dict[str, Lowering] = {"Conv": ConvLowering()}

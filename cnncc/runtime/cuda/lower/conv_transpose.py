@@ -18,6 +18,7 @@ from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from ..devices import DEFAULT, Device
 from ..kernel import MAX_GRID, MAX_INTEGER, Launch
 from ..kernels import conv_direct, conv_transpose
+from ..tf32 import on_tensor_cores
 from ..tiles import Product, choose_tile, moved_bytes
 from .accuracy import TF32
 from .conv import rows_of
@@ -55,7 +56,7 @@ class ConvTransposeLowering(Lowering):
         assert w is not None and w.value is not None
         shape, rows = self._shape(op, inputs), rows_of(dict(choice.params))
         if index == 1:
-            return conv_transpose.pack_weights(w.value, shape, rows, tensor=choice.params.get("tensor") == 1)
+            return conv_transpose.pack_weights(w.value, shape, rows, tensor=on_tensor_cores(choice.params))
         return conv_transpose.pack_bias(None if b is None else b.value, shape.out_channels, shape.groups, rows)
 
     def extra(self, op: Any, choice: Choice, inputs: Sequence[Tensor | None], lanes: int) -> dict[str, Array]:
@@ -78,7 +79,7 @@ class ConvTransposeLowering(Lowering):
         if 0 in w.shape or largest(shape) > MAX_INTEGER or math.prod(shape.stride) * shape.groups > MAX_GRID[2]:
             raise PlanInvalid("the transposed convolution has no channels or is too large for one launch")
         tile = choose_tile(self.device, product(shape), [rows_of(dict(choice.params))], splits=False,
-                           tensor=choice.params.get("tensor") == 1)
+                           tensor=on_tensor_cores(choice.params))
         return conv_transpose.launch(shape, tile, *epilogue(op.activation))
 
 

@@ -18,6 +18,7 @@ from ...cpu.lowering import PLAIN, Choice, Lowering, Refusal, Tensor
 from ..devices import DEFAULT, Device
 from ..kernel import MAX_GRID, MAX_INTEGER, Launch
 from ..kernels import gemm, gemv
+from ..tf32 import on_tensor_cores
 from ..tiles import Product, choose_tile, moved_bytes
 from .accuracy import TF32
 
@@ -74,7 +75,7 @@ class ProductLowering(Lowering):
         residual, end = len(inputs) > 3 and inputs[3] is not None, epilogue(getattr(op, "activation", None))
         if gemv.suits(shape):
             return replace(gemv.launch(shape, residual, alpha, beta, *end), name=gemm.KERNEL.name)
-        tile = choose_tile(self.device, product(shape), tensor=choice.params.get("tensor") == 1)
+        tile = choose_tile(self.device, product(shape), tensor=on_tensor_cores(choice.params))
         return gemm.launch(shape, tile, residual, alpha, beta, *end)
 
 
