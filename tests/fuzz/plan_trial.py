@@ -133,7 +133,8 @@ def prepare() -> None:
         return _blocks[0][:size]
 
     planfile._aligned = block
-    execution.aligned_bytes = lambda size: guarded(-(-size // 64) * 64)
+    execution.empty_bytes = lambda size: guarded(-(-size // 64) * 64)
+    runner.LEAST = LIMIT  # packed constants stay where they are
     runner.constant_operands = lambda *args: {word: locked(array) for word, array in packed(*args).items()}
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")

@@ -21,6 +21,7 @@ from . import native
 from .binding import Binding, BoundStep
 from .executor import RUN, WORK, StepRecord, StepTable
 from .kernels.nothing import KERNEL as NOTHING
+from .large_pages import empty_bytes
 from .lowering import PLAIN, stored_elements
 from .worker_pool import PARALLEL_FOR, WORKER
 
@@ -55,12 +56,12 @@ class Context:
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         storage = prepared.binding.storage
-        self._arena = aligned_bytes(storage.arena.size)
+        self._arena = empty_bytes(storage.arena.size)
         self._keep: list[Array] = []  # arrays whose addresses stand in the table
         self._fixed = self._fixed_addresses()
         launches = [b.launch for b in prepared.binding.steps if b.launch is not None]
         stride = -(-max((la.scratch for la in launches), default=0) // 64) * 64
-        self._scratch = aligned_bytes(stride * prepared.threads)
+        self._scratch = empty_bytes(stride * prepared.threads)
         # Where the table refers to inputs and outputs of the model: port -> (step, word, offset in bytes).
         self._ports: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
         records, self._segments = self._records()
@@ -243,13 +244,6 @@ class Context:
 
 def _as_bytes(array: Array) -> Array:
     return array.reshape(-1).view(np.uint8)
-
-
-def aligned_bytes(size: int) -> Array:
-    """`size` bytes at a 64-byte boundary, uninitialised."""
-    raw = np.empty(size + 64, np.uint8)
-    skip = -raw.ctypes.data % 64
-    return raw[skip:skip + size]
 
 
 def warm_kernels(binding: Binding, on_event: Callable[[str, int, int], None]) -> None:

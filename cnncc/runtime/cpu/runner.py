@@ -21,6 +21,7 @@ from . import native
 from .binding import BoundStep, constant_operands, first_facts
 from .binding_checks import check_memory
 from .execution import Context, Prepared
+from .large_pages import LEAST, Room
 from .lowering import PLAIN, Choice, stored_elements
 from .packed_weights import releasable_weights, release_memory
 from .regions import Region, bind_region, last_reads, missing_contents, run_step
@@ -98,6 +99,7 @@ class Runner:
         self.pools: dict[Hashable, Pool] = {}
         self._later: dict[Hashable, Pool] = {}  # regions within the plan, by what is before and what was learned
         self._packed: dict[int, dict[str, Array]] = {}  # by step: constants that depend on no size
+        self._room = Room() if sum(w.nbytes for w in plan.weights.values()) >= LEAST else None
         self._bodies: dict[int, dict[str, Runner]] = {}  # by step
         self._lock = fork_safe_lock()
         self._clock, self._numbers = itertools.count(1), itertools.count()
@@ -263,6 +265,8 @@ class Runner:
             words = constant_operands(region.plan, region.binding, bound)
             weights, values = self.plan.weights, region.binding.values
             if all(b is None or b in weights or b not in values for b in bound.step.inputs):
+                if self._room is not None:
+                    words = self._room.keep(words)
                 self._packed[id(bound.step)] = words
             for number in self._releasable.intersection(b for b in bound.step.inputs if b is not None):
                 weight = self.plan.weights[number]

@@ -15,7 +15,8 @@ from ....ops.conv import Conv
 from ....ops.identity import Identity
 from ....plan import REORDER, Buffer, Plan, Port, Step
 from ..binding import Binding, bind, constant_operands
-from ..execution import Context, Prepared, aligned_bytes
+from ..execution import Context, Prepared
+from ..large_pages import Room, empty_bytes
 from ..lower.conv import ALGORITHMS, ConvLowering, assumed_shape, conv_shape
 from ..lowering import BLOCKED, PLAIN, Tensor, stored_elements
 
@@ -78,7 +79,8 @@ class Trial:
 
     def prepare(self, threads: int) -> None:
         binding, plan = self.binding, self.plan
-        constants = [constant_operands(plan, binding, bound) for bound in binding.steps]
+        room = Room()  # as a session has it
+        constants = [room.keep(constant_operands(plan, binding, bound)) for bound in binding.steps]
         self._context = Context(Prepared(plan, binding, constants, threads))
         random = np.random.default_rng(0)
         self._inputs = [self._array(port, random) for port in plan.inputs]
@@ -87,7 +89,7 @@ class Trial:
     def _array(self, port: Port, random: np.random.Generator) -> Array:
         buffer = self.plan.buffers[port.buffer]
         count = stored_elements(buffer.type.static_shape, buffer.layout, self.plan.lanes)
-        array = aligned_bytes(4 * count).view(np.float32)
+        array = empty_bytes(4 * count).view(np.float32)
         array[:] = random.standard_normal(count, np.float32)
         return array
 
