@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from .ir import DimLike, Op, TensorType
+from .records import record
 
 __all__ = ["Cost", "cost"]
 
@@ -21,7 +21,7 @@ _RECURRENT = frozenset({"RNN", "GRU", "LSTM", "DynamicQuantizeLSTM"})
 _SELECTING = frozenset({"Slice", "Gather", "GatherElements", "GatherND", "Split"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cost:
     """`macs`: multiply-adds of convolutions and matrix products; `bytes`: every operand read and result written once.
 

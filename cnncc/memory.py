@@ -14,9 +14,9 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from .errors import PlanInvalid
+from .records import record
 
 __all__ = ["ALIGNMENT", "LiveRange", "Placement", "check_placement", "lower_bound", "plan_memory"]
 
@@ -29,7 +29,7 @@ CLIMB_EFFORT = 300_000
 PATIENCE = 50  # trials without gain before the climb starts anew
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LiveRange:
     """A block of `size` bytes that is needed from step `first` to step `last`, both included. Two ranges conflict if
     they share a step."""
@@ -45,7 +45,7 @@ class LiveRange:
                               f"{self.last}: the size must not be negative nor the end before the start")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """The offset of each range by its id, and the size of the arena, in bytes."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from .errors import InputError, OpError, UnsupportedError
 from .ir import DType, Graph, TensorType, make_op, parse_attributes, parse_type
 from .ops import OPS
+from .records import record
 
 __all__ = ["Row", "by_definition", "markdown", "table", "types_text"]
 
@@ -114,7 +114,7 @@ SAMPLES = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Row:
     """One operator: since which opset of its domain it is read, the element types of its main operand, those with a
     native CPU kernel, and those with a CUDA kernel. `free`: it costs nothing in a run, being evaluated before or no

@@ -8,7 +8,7 @@ attributes, so that every shape, size and byte range can be derived from it agai
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .ir import Op, TensorType
+from .records import record
 
 __all__ = ["ALIAS", "BODY", "KNOWN", "REFERENCE", "REORDER", "Arena", "Buffer", "TARGETS", "Plan", "Port",
            "Step"]
@@ -33,7 +34,7 @@ MAX_DEPTH = 16  # of bodies within bodies
 TARGETS = {"cpu": (4, 8, 16), "cuda": (1,)}  # the floats of a vector that plans are made for, by target
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Buffer:
     """A tensor of the plan: its logical (NCHW) type and the layout it is stored in."""
 
@@ -42,7 +43,7 @@ class Buffer:
     layout: str = "plain"
 
 
-@dataclass(frozen=True)
+@record
 class Step:
     """One operator on numbered buffers. `params` are the kernel's parameters; `reason` says why a step has none."""
 
@@ -55,7 +56,7 @@ class Step:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """An input or output of the model: the name the user knows, and its buffer."""
 
@@ -63,7 +64,7 @@ class Port:
     buffer: int
 
 
-@dataclass(frozen=True)
+@record
 class Arena:
     """Where buffers lie in the one block of memory of a run, in bytes. `lower_bound` is the largest sum of live bytes:
     no placement can be smaller."""
@@ -73,7 +74,7 @@ class Arena:
     offsets: Mapping[int, int]
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """An executable network.
 

@@ -10,13 +10,13 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from .errors import GraphError, PlanInvalid
 from .ir import DType, Op, TensorType, format_op, make_op, parse_attributes, parse_type
 from .ops import OPS
 from .plan import MAX_DEPTH, Arena, Buffer, Plan, Port, Step
+from .records import record
 
 __all__ = ["Header", "Weight", "format_header", "parse_header", "parse_json"]
 
@@ -28,7 +28,7 @@ MAX_RANK = 32
 DTYPES = frozenset(t.value for t in DType)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weight:
     """Where a weight lies: `length` bytes at `offset` of the weights section, little-endian, in C order."""
 
@@ -39,7 +39,7 @@ class Weight:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Header:
     """What a header says: the plan, in which all `weights` are still empty, and where those lie, for each plan of
     Plan.walk."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from .records import record
 
 __all__ = ["Profile", "StepProfile"]
 
 
-@dataclass(frozen=True)
+@record
 class StepProfile:
     """One executed step. `seconds` is the median over the runs; `macs` and `bytes` are the operator's (see costs.py);
     `limit` is the time below which this machine could not do that work from memory, in seconds."""
@@ -40,7 +41,7 @@ class StepProfile:
         return self.limit / self.seconds if self.seconds else 0.0
 
 
-@dataclass(frozen=True)
+@record
 class Profile:
     """`seconds` is the median time of a whole run, `flops` and `bandwidth` are the limits a second of `machine`."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +14,7 @@ from .errors import InputError
 from .feeds import as_array, normalise
 from .ir import TensorType
 from .plan import Plan, Port
+from .records import record
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 ndarray, new_array = np.ndarray, np.empty
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NodeArg:
     """An input or output of the model. `shape` holds ints, and strings for symbolic dimensions; `type` is spelled as
     onnxruntime does, such as `tensor(float)`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +14,7 @@ from .ops.conv import Conv
 from .ops.conv_transpose import ConvTranspose
 from .ops.pool import Pool
 from .ops.reduce import REDUCTIONS
+from .records import record
 
 __all__ = ["LayerSummary", "Summary", "summary"]
 
@@ -29,7 +29,7 @@ _ALONG_AXIS = {"Softmax", "LogSoftmax", "Hardmax", "LayerNormalization", "RMSNor
 Field = tuple[tuple[Fraction, Fraction], ...] | None  # (extent, step) by spatial axis; None: the whole input
 
 
-@dataclass(frozen=True)
+@record
 class LayerSummary:
     """One layer.
 
@@ -46,7 +46,7 @@ class LayerSummary:
     receptive_field: tuple[int, ...] | None
 
 
-@dataclass(frozen=True)
+@record
 class Summary:
     """A network's layers and their totals; `str` gives a table."""
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from .errors import PlanInvalid
 from .memory import LiveRange, check_placement, lower_bound, plan_memory
 from .plan import ALIAS, KNOWN, Arena, Plan, Step
+from .records import record
 
 __all__ = ["ALIGNMENT", "Location", "Storage", "assign_storage"]
 
@@ -28,7 +29,7 @@ ALIGNMENT = 64
 PART_ALIGNMENT = {"cuda": 16}  # of parts of a Concat, in bytes: a GPU's kernels read and write buffers by 128 bits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Location:
     """Where a buffer lies: `offset` bytes into the memory of buffer `root`."""
 
@@ -36,7 +37,7 @@ class Location:
     offset: int
 
 
-@dataclass(frozen=True)
+@record
 class Storage:
     """The location of every buffer, and the roots by kind of memory.
 
@@ -50,7 +51,7 @@ class Storage:
     arena: Arena
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Group:
     root: int
     size: int
@@ -65,7 +66,7 @@ class _Group:
         return [buffer for _, buffer in self.by_end[bisect_left(self.by_end, (step, -1)):]]
 
 
-@dataclass
+@record(frozen=False)
 class _Lives:
     """First and last executed step at which each buffer's contents are needed, both included."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from .errors import InputError, ModelError, VerificationFailed
 from .ir import DType, TensorType
 from .plan import Plan
+from .records import record
 from .session import InferenceSession
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 BATCHES = (1, 3, 2)  # sizes of a symbolic batch in turn, one a run
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """How far one tensor is from ONNX Runtime's, over all runs.
 
@@ -42,7 +42,7 @@ class Difference:
     top1: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report:
     """The result of `verify`: a Difference for each output, and for each layer if they were asked for."""
 

@@ -11,13 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..records import record
 from ..verification import compare_arrays
 from . import worker as worker_module
 from .worker import ENGINES, installed_version
@@ -35,7 +36,7 @@ STRIPPED = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_", "NUMBA_NUM_THREADS", "
             "PYTHONDONTWRITEBYTECODE")
 
 
-@dataclass(frozen=True)
+@record
 class Case:
     """A network in the form that each engine reads, its inputs, and the engines that cannot have it, with reasons."""
 
@@ -49,7 +50,7 @@ class Case:
         return int(self.inputs[0].shape[0]) if self.inputs and self.inputs[0].ndim else 1
 
 
-@dataclass(frozen=True)
+@record
 class Effort:
     """`seconds` for each engine, in `rounds` turns of at least `least` runs; `pause` seconds before a turn, in which
     the threads of the engine before cease to spin."""
@@ -60,7 +61,7 @@ class Effort:
     pause: float = 0.08
 
 
-@dataclass(frozen=True)
+@record
 class Timing:
     """Times of one engine in seconds. `low` and `high` are quartiles; `load` is the time to open the model, `error` the
     largest difference from the reference's outputs over their largest value."""
@@ -78,7 +79,7 @@ class Timing:
         return (self.high - self.low) / self.median
 
 
-@dataclass(frozen=True)
+@record
 class Comparison:
     """The timings of a case by engine; `left_out` says why an engine has none."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from ..cli.files import replacing
+from ..records import record
 from .compare import OURS, Comparison, Timing
 
 __all__ = ["Table", "comparison_table", "left_out_lines", "markdown", "write_results"]
 
 
-@dataclass(frozen=True)
+@record
 class Table:
     """Rows of text under columns, of which those in `right` are aligned to the right."""
 

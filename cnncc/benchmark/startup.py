@@ -10,10 +10,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..records import record
 from .compare import Case, Failed, Worker, cpus_for, saved_inputs, start_worker
 from .report import Table
 from .worker import ENGINES, installed_version
@@ -21,7 +22,7 @@ from .worker import ENGINES, installed_version
 __all__ = ["CompileTimes", "Startup", "compile_times", "measure_startup", "startup_table"]
 
 
-@dataclass(frozen=True)
+@record
 class Startup:
     """Medians for one engine and network. `first_result`: seconds from the start of a process that loads the engine and
     the model until it has run once; `load`: seconds to open the model in a process that has opened it before; `peak`:
@@ -37,7 +38,7 @@ class Startup:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@record
 class CompileTimes:
     """Seconds that `cnncc compile` takes, with no kernel and with all kernels in the cache."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..records import record
 from .console import human_bytes
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["Block", "blocks_of", "draw_arena", "stored_bytes"]
 LETTERS = string.ascii_letters + string.digits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Block:
     """Bytes `offset` to `offset + size` of the arena, in use from step `first` to step `last`, both included."""
 

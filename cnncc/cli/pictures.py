@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..ir import TensorType
+from ..records import record
 
 __all__ = ["PICTURE_SUFFIXES", "PictureOptions", "read_pictures"]
 
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 
 
-@dataclass(frozen=True)
+@record
 class PictureOptions:
     """How pixels become numbers: (pixel * scale - mean) / std, where a pixel is 0 to 255.
 
@@ -36,7 +36,7 @@ class PictureOptions:
     bgr: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class _Layout:
     """Where a tensor keeps its channels, and the sizes it fixes (None: any)."""
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
+from ..records import record
 
 __all__ = ["ACTIVATIONS", "Activation", "erf"]
 
@@ -67,7 +67,7 @@ _KINDS: dict[str, tuple[dict[str, float], Callable[..., Array]]] = {
 ACTIVATIONS: dict[str, dict[str, float]] = {kind: defaults for kind, (defaults, _) in _KINDS.items()}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Activation:
     """A kind of ACTIVATIONS with values for its parameters, in order; `str` gives `relu` or `clip(0.0,6.0)`."""
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Union
 
 from ..errors import GraphError
+from ..records import record
 
 __all__ = ["Dim", "DimLike", "evaluate_dim", "is_unknown", "parse_dim", "solve_dim", "symbol", "symbols_of", "unknown"]
 
@@ -28,7 +29,7 @@ _MAX_NESTED = 48    # divisions within divisions
 _MAX_FACTOR = 1 << 64  # beyond the largest steps of a Slice, which are added to sizes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FloorDiv:
     """The atom `num // den`, with num and den in normal form."""
 
@@ -61,7 +62,7 @@ def _bracket(d: DimLike) -> str:
     return text if re.fullmatch(r"\w+", text) else f"({text})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dim:
     """A non-constant integer expression; build it with `symbol` and the operators + - * // %."""
 

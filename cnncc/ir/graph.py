@@ -6,13 +6,14 @@ Types are never stale: adding a node infers its outputs' types, and a graph is c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import GraphError, OpError
+from ..records import record
 from .dims import symbols_of
 from .op import KNOWN_LIMIT, Op, Operand, known_outputs, name_unknown
 from .types import DType, TensorType
@@ -25,7 +26,7 @@ __all__ = ["Graph", "Node", "Use", "Value"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Use:
     """Input `index` of `node`; a graph output counts as no Use (see Graph.outputs)."""
 
@@ -33,7 +34,7 @@ class Use:
     index: int
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Value:
     """A tensor: a graph input, a constant, or an output of a node.
 
@@ -66,7 +67,7 @@ class Value:
         return f"%{self.name}: {self.type}"
 
 
-@dataclass(eq=False, slots=True)
+@record(frozen=False)
 class Node:
     """One application of an operator. `inputs` holds None for an absent optional input; `symbols` are the sizes of its
     outputs that only the data decide."""

@@ -1,4 +1,4 @@
-"""What an operator is: a frozen dataclass whose fields are its ONNX attributes.
+"""What an operator is: a record whose fields are its ONNX attributes.
 
 Printing, parsing, equality and ONNX import and export derive from the fields. A subclass gives `infer` (types from
 types) and `reference` (arrays from arrays, naive NumPy, the oracle of all tests).
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import GraphError, OpError
+from ..records import record
 from .dims import Dim, DimLike, is_unknown, symbols_of
 from .types import DType, TensorType
 
@@ -22,7 +22,7 @@ __all__ = ["Op", "Operand", "known_outputs", "name_unknown", "new_symbols"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operand:
     """What is known of an operator's input before it runs.
 
@@ -34,7 +34,7 @@ class Operand:
     value: Array | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Op:
     """Base of all operators.
 

@@ -6,11 +6,11 @@ import enum
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import GraphError
+from ..records import record
 from .dims import Dim, DimLike, evaluate_dim, parse_dim, symbols_of
 
 __all__ = ["MAX_RANK", "DType", "TensorType", "check_extent", "parse_type"]
@@ -91,7 +91,7 @@ MAX_RANK = 8
 MAX_BYTES = 2**47  # of a tensor: what a process can address
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorType:
     """An element type and a shape of known rank; each dimension is an int >= 0 or a symbolic Dim."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import ACTIVATIONS, Activation, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, NUMERIC, SIGNED, check_dtype
 from .elementwise import broadcast_shapes
 
@@ -21,7 +21,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class ActivationOp(Op):
     """A function of every element of the first input.
 
@@ -45,7 +45,7 @@ class ActivationOp(Op):
         return (activation.apply(x),)
 
 
-@dataclass(frozen=True)
+@record
 class Relu(ActivationOp):
     """ONNX Relu-14: max(x, 0)."""
 
@@ -54,7 +54,7 @@ class Relu(ActivationOp):
     accepted = SIGNED
 
 
-@dataclass(frozen=True)
+@record
 class LeakyRelu(ActivationOp):
     """ONNX LeakyRelu-16: alpha * x where x < 0, else x."""
 
@@ -63,7 +63,7 @@ class LeakyRelu(ActivationOp):
     alpha: float = 0.01
 
 
-@dataclass(frozen=True)
+@record
 class Elu(ActivationOp):
     """ONNX Elu-22: alpha * (e^x - 1) where x < 0, else x."""
 
@@ -72,7 +72,7 @@ class Elu(ActivationOp):
     alpha: float = 1.0
 
 
-@dataclass(frozen=True)
+@record
 class Selu(ActivationOp):
     """ONNX Selu-22: gamma * Elu(x)."""
 
@@ -82,7 +82,7 @@ class Selu(ActivationOp):
     gamma: float = ACTIVATIONS["selu"]["gamma"]
 
 
-@dataclass(frozen=True)
+@record
 class Sigmoid(ActivationOp):
     """ONNX Sigmoid-13: 1 / (1 + e^-x)."""
 
@@ -90,7 +90,7 @@ class Sigmoid(ActivationOp):
     kind = "sigmoid"
 
 
-@dataclass(frozen=True)
+@record
 class Tanh(ActivationOp):
     """ONNX Tanh-13."""
 
@@ -99,7 +99,7 @@ class Tanh(ActivationOp):
     kind = "tanh"
 
 
-@dataclass(frozen=True)
+@record
 class HardSigmoid(ActivationOp):
     """ONNX HardSigmoid-22: alpha * x + beta, kept within 0 and 1."""
 
@@ -109,7 +109,7 @@ class HardSigmoid(ActivationOp):
     beta: float = 0.5
 
 
-@dataclass(frozen=True)
+@record
 class HardSwish(ActivationOp):
     """ONNX HardSwish-22: x * HardSigmoid(x) with alpha 1/6 and beta 1/2."""
 
@@ -117,7 +117,7 @@ class HardSwish(ActivationOp):
     kind = "hard_swish"
 
 
-@dataclass(frozen=True)
+@record
 class Softplus(ActivationOp):
     """ONNX Softplus-22: log(1 + e^x)."""
 
@@ -125,7 +125,7 @@ class Softplus(ActivationOp):
     kind = "softplus"
 
 
-@dataclass(frozen=True)
+@record
 class Mish(ActivationOp):
     """ONNX Mish-22: x * tanh(Softplus(x))."""
 
@@ -133,7 +133,7 @@ class Mish(ActivationOp):
     kind = "mish"
 
 
-@dataclass(frozen=True)
+@record
 class Gelu(ActivationOp):
     """ONNX Gelu-20: x / 2 * (1 + erf(x / sqrt(2))), or with approximate="tanh" its tanh form."""
 
@@ -148,7 +148,7 @@ class Gelu(ActivationOp):
         return Activation("gelu" if self.approximate == "none" else "gelu_tanh")
 
 
-@dataclass(frozen=True)
+@record
 class Clip(ActivationOp):
     """ONNX Clip-13: min(max(x, min), max), of any numbers; min and max are scalars of the input's type."""
 
@@ -183,7 +183,7 @@ def _clip(low: Array | None, high: Array | None) -> Activation:
     return Activation("clip", (-math.inf if low is None else low.item(), math.inf if high is None else high.item()))
 
 
-@dataclass(frozen=True)
+@record
 class PRelu(ActivationOp):
     """ONNX PRelu-16: slope * x where x < 0, else x; slope is broadcast to X."""
 
@@ -209,7 +209,7 @@ class PRelu(ActivationOp):
         return (np.where(x < 0, slope * x, x),)
 
 
-@dataclass(frozen=True)
+@record
 class Swish(ActivationOp):
     """ONNX Swish-24: x * Sigmoid(alpha * x)."""
 
@@ -223,7 +223,7 @@ class Swish(ActivationOp):
         return (x * Activation("sigmoid").apply(x.dtype.type(self.alpha) * x),)
 
 
-@dataclass(frozen=True)
+@record
 class Celu(ActivationOp):
     """ONNX Celu-28: alpha * (e^(x / alpha) - 1) where x < 0, else x."""
 
@@ -241,7 +241,7 @@ class Celu(ActivationOp):
         return (np.where(x < 0, Activation("elu", (self.alpha,)).apply(x / x.dtype.type(self.alpha)), x),)
 
 
-@dataclass(frozen=True)
+@record
 class ThresholdedRelu(ActivationOp):
     """ONNX ThresholdedRelu-22: x where x > alpha, else 0."""
 
@@ -255,7 +255,7 @@ class ThresholdedRelu(ActivationOp):
         return (np.where(x <= self.alpha, x.dtype.type(0), x),)
 
 
-@dataclass(frozen=True)
+@record
 class Softsign(ActivationOp):
     """ONNX Softsign-22: x / (1 + abs(x))."""
 

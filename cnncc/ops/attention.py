@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, INDICES, check_dtype, common_dtype
 from .sizes import is_equal, is_less
 
@@ -20,7 +20,7 @@ Heads = tuple[DimLike, DimLike, DimLike, DimLike]  # [batch, heads, length, size
 _PRECISIONS = (DType.F16, DType.F32, DType.F64)
 
 
-@dataclass(frozen=True)
+@record
 class Attention(Op):
     """ONNX Attention-25: Y = softmax(scale * Q K^T [bounded by softcap] + bias) V for each head.
 

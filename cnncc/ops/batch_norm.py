@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DimLike, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 
 __all__ = ["BatchNormalization"]
@@ -16,7 +16,7 @@ __all__ = ["BatchNormalization"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class BatchNormalization(Op):
     """ONNX BatchNormalization-15: (X - input_mean) / sqrt(input_var + epsilon) * scale + B, per channel.
 

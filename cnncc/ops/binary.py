@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, INTEGERS, NUMERIC, check_dtype
 from .elementwise import Elementwise, broadcast_shapes, elementwise
 from .sizes import larger, smaller
@@ -38,7 +38,7 @@ def _divide_sizes(a: DimLike, b: DimLike) -> DimLike | None:
     return a // b
 
 
-@dataclass(frozen=True)
+@record
 class Mod(Elementwise):
     """ONNX Mod-28: the remainder of a division rounded down (of B's sign) or, with fmod, truncated (of A's sign)."""
 
@@ -60,7 +60,7 @@ class Mod(Elementwise):
         return None if self.fmod else super().known(*operands)
 
 
-@dataclass(frozen=True)
+@record
 class Pow(Elementwise):
     """ONNX Pow-15: X to the power Y, which may be of another type; the output has X's."""
 
@@ -82,7 +82,7 @@ class Pow(Elementwise):
             return (np.asarray(np.power(x, y)).astype(x.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class BitShift(Elementwise):
     """ONNX BitShift-28: X shifted by Y bits to the LEFT or the RIGHT, there with copies of the sign bit. Shifting by a
     negative Y, or by all bits, leaves nothing but the sign."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Op, Operand, TensorType
+from ..records import record
 
 __all__ = ["DepthToSpace", "SpaceToDepth"]
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class _Blocks(Op):
     """X [N, C, H, W]; b = blocksize. In mode DCR the channels that a block of b*b pixels gives are spread over all
     channels (place in the block first, then the channel), in mode CRD they are neighbours (channel first)."""
@@ -41,7 +41,7 @@ class _Blocks(Op):
             raise OpError(f"{self.op_type}: the input must be [N, C, H, W], not {x.type}")
 
 
-@dataclass(frozen=True)
+@record
 class DepthToSpace(_Blocks):
     """ONNX DepthToSpace-13: [N, C, H, W] to [N, C/b^2, H*b, W*b]."""
 
@@ -67,7 +67,7 @@ class DepthToSpace(_Blocks):
         return (x.reshape(sizes).transpose(order).reshape(n, c // (b * b), h * b, w * b),)
 
 
-@dataclass(frozen=True)
+@record
 class SpaceToDepth(_Blocks):
     """ONNX SpaceToDepth-28: [N, C, H, W] to [N, C*b^2, H/b, W/b], the inverse of DepthToSpace."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from ..records import record
 
 __all__ = ["BitCast", "Cast", "CastLike"]
 
@@ -29,7 +29,7 @@ def _stays_known(x: Operand | None, to: DType) -> bool:
     return to.is_integer or not symbolic
 
 
-@dataclass(frozen=True)
+@record
 class Cast(Op):
     """ONNX Cast-28. `round_mode` and `saturate` bear on 8-bit floats only, which cnncc does not have."""
 
@@ -51,7 +51,7 @@ class Cast(Op):
         return super().known(*operands) if _stays_known(operands[0], self.to) else None
 
 
-@dataclass(frozen=True)
+@record
 class CastLike(Op):
     """ONNX CastLike-25: the first input in the second's element type; for the rest see Cast."""
 
@@ -74,7 +74,7 @@ class CastLike(Op):
         return Cast(target.type.dtype).known(operands[0])
 
 
-@dataclass(frozen=True)
+@record
 class BitCast(Op):
     """ONNX BitCast-26: the same bits as another element type of the same width."""
 

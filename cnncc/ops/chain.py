@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from ..errors import GraphError, OpError
 from ..ir import Op, Operand, TensorType, format_op
 from ..ir.attributes import make_op, parse_attributes
+from ..records import record
 
 __all__ = ["CHAINED", "Chain", "format_part"]
 
@@ -27,7 +27,7 @@ _MOST = 16  # parts
 _PART = re.compile(r"(\w+)\((\d+(?:,\d+)*)\)(?: \{(.*)\})?")
 
 
-@dataclass(frozen=True)
+@record
 class Chain(Op):
     """cnncc's own: elementwise operators whose results, all but the last one, only the next ones read.
 

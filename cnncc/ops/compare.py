@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import ANY, BOOL, NUMERIC, check_dtype, common_dtype
 from .elementwise import Elementwise, broadcast_shapes, elementwise
 from .sizes import is_equal, is_less
@@ -42,7 +42,7 @@ LOGIC: tuple[type[Elementwise], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class Where(Op):
     """ONNX Where-16: X where the condition holds, else Y; all three are broadcast."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
+from ..records import record
 from .dtypes import ANY, common_dtype
 from .sizes import ShapeArithmetic, agree, check_shape, known_sizes, may_be_equal, resolve_axis, shape_text
 
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 MAX_PARTS = 1 << 16  # of a Split whose sizes are not given: its types are listed one by one
 
 
-@dataclass(frozen=True)
+@record
 class Concat(Op):
     """ONNX Concat-13: the inputs, which differ in size along `axis` only, one behind the other."""
 
@@ -49,7 +49,7 @@ class Concat(Op):
         return (np.concatenate(arrays, self.axis),)
 
 
-@dataclass(frozen=True)
+@record
 class Split(ShapeArithmetic):
     """ONNX Split-18: the parts of the input along `axis`, of the sizes in `split`; without that, `num_outputs` parts of
     one size, of which the last may be smaller."""
@@ -92,7 +92,7 @@ class Split(ShapeArithmetic):
         return (*(part,) * (self.num_outputs - 1), last)
 
 
-@dataclass(frozen=True)
+@record
 class Tile(ShapeArithmetic):
     """ONNX Tile-13: the input repeated along each axis as often as `repeats` says."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from ..errors import OpError
 from ..ir import Dim, DimLike, DType, Op, Operand, TensorType, evaluate_dim, symbols_of, unknown
 from ..ir.evaluate import evaluate_arrays
+from ..records import record
 from .dtypes import INDICES, check_dtype
 from .sizes import agree, may_be_equal, resolve_axis
 
@@ -49,7 +49,7 @@ class ControlOp(Op):
         """The outputs, from the operands."""
 
 
-@dataclass(frozen=True)
+@record
 class If(ControlOp):
     """ONNX If-11: what then_branch gives where cond is true, otherwise what else_branch gives. Both have the same
     inputs, all of them captures."""
@@ -92,7 +92,7 @@ class If(ControlOp):
         return tuple(call("then_branch" if cond.item() else "else_branch", captures))
 
 
-@dataclass(frozen=True)
+@record
 class Loop(ControlOp):
     """ONNX Loop-11: the body again and again, at most M times and while cond holds; after the first time, cond is the
     body's first output.
@@ -153,7 +153,7 @@ class Loop(ControlOp):
         return (*values, *(np.stack(stack) for stack in stacks))
 
 
-@dataclass(frozen=True)
+@record
 class Scan(ControlOp):
     """ONNX Scan-11: the body once for each element of num_scan_inputs sequences, along scan_input_axes.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DimLike, Op, Operand, TensorType
+from ..records import record
 from .sizes import shape_text
 from .spatial import Windows, check_windows, place_windows, taps
 
@@ -18,7 +18,7 @@ __all__ = ["Conv", "ConvBase"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class ConvBase(Op):
     """The geometry of a convolution: X [N, C, *spatial], W [OC, C/group, *kernel]; `weights` is W's number among the
     operands."""
@@ -58,7 +58,7 @@ class ConvBase(Op):
                              pads=self.pads, auto_pad=self.auto_pad)
 
 
-@dataclass(frozen=True)
+@record
 class Conv(ConvBase):
     """ONNX Conv-22: Y[n, oc, o] = sum over c, k of X[n, c, o*stride + k*dilation - pad] * W[oc, c, k] + B[oc].
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DimLike, Op, Operand, TensorType
+from ..records import record
 from .sizes import shape_text
 from .spatial import Windows, check_windows, window_extent
 
@@ -19,7 +19,7 @@ __all__ = ["ConvTranspose"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class ConvTranspose(Op):
     """ONNX ConvTranspose-22: each X[n, c, i] adds X * W[c, m, k] to Y[n, m, i*stride + k*dilation - pad]; then B[m].
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, common_dtype
 from .sampling import Reading, sample
 from .sizes import agree, shape_text
@@ -20,7 +20,7 @@ __all__ = ["DeformConv"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class DeformConv(Op):
     """ONNX DeformConv-22: a Conv of X [N, C, *spatial] by W [OC, C/group, *kernel] whose taps are moved by `offset`
     [N, offset_group * taps * r, *out], one number for each of the r spatial axes and each tap, the axes last.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 from .sizes import may_be_equal
 
@@ -17,7 +17,7 @@ __all__ = ["Det"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Det(Op):
     """ONNX Det-22: the determinants of the matrices in the last two axes; half precision is computed in single."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
+from ..records import record
 from .dtypes import NUMERIC, common_dtype
 from .sizes import agree, shape_text
 
@@ -18,7 +18,7 @@ __all__ = ["Einsum"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Einsum(Op):
     """ONNX Einsum-28: the sum of products that `equation` writes as NumPy's einsum does: `bij,bjk->bik`.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import common_dtype
 from .sizes import shape_text
 
@@ -34,7 +34,7 @@ def broadcast_shapes(op_type: str, shapes: Sequence[tuple[DimLike, ...]]) -> tup
     return tuple(out)
 
 
-@dataclass(frozen=True)
+@record
 class Elementwise(Op):
     """Inputs of one element type, broadcast to each other; each output element depends on one element of each input.
 
@@ -90,4 +90,4 @@ def elementwise(module: str, name: str, since: int, operands: str, formula: Call
         "since": since, "operands": tuple(operands.split()), "formula": staticmethod(formula), "accepts": accepts,
         "gives": gives, "on_sizes": None if on_sizes is None else staticmethod(on_sizes),
         "shape_arithmetic": on_sizes is not None, "__doc__": f"ONNX {name}-{since}.", "__module__": module}
-    return dataclass(frozen=True)(type(name, (Elementwise,), members))
+    return record(type(name, (Elementwise,), members))

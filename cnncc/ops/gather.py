@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType, unknown
+from ..records import record
 from .dtypes import ANY, INDICES, NUMERIC, check_dtype
 from .sizes import ShapeArithmetic, agree, known_sizes, resolve_axis, shape_text
 
@@ -27,7 +27,7 @@ def _check_range(op_type: str, indices: Array | None, size: DimLike) -> None:
         raise OpError(f"{op_type}: index {outside[0]} is outside [{-size}, {size - 1}], an axis of size {size}")
 
 
-@dataclass(frozen=True)
+@record
 class Gather(ShapeArithmetic):
     """ONNX Gather-13: Y[i.., j.., k..] = data[i.., indices[j..], k..], where `axis` of data is indexed and negative
     indices count from the back."""
@@ -52,7 +52,7 @@ class Gather(ShapeArithmetic):
         return (np.asarray(np.take(data, indices, self.axis)),)
 
 
-@dataclass(frozen=True)
+@record
 class GatherElements(ShapeArithmetic):
     """ONNX GatherElements-13: each output element is the one of data at its own place, but along `axis` at the index
     that stands there."""
@@ -80,7 +80,7 @@ class GatherElements(ShapeArithmetic):
         return (data[tuple(places)],)
 
 
-@dataclass(frozen=True)
+@record
 class GatherND(ShapeArithmetic):
     """ONNX GatherND-13: the last axis of indices holds a place in data's axes after the first `batch_dims`, which data
     and indices share; the output has there what data has at that place."""
@@ -119,7 +119,7 @@ class GatherND(ShapeArithmetic):
         return (np.asarray(data[tuple(places)]),)
 
 
-@dataclass(frozen=True)
+@record
 class OneHot(Op):
     """ONNX OneHot-28: values = [off, on]; a new `axis` of size depth is on where its position is the index and off
     elsewhere. Negative indices count from depth; those outside [-depth, depth-1] leave all off."""
@@ -157,7 +157,7 @@ class OneHot(Op):
         return (np.where((places == positions) | (places + count == positions), values[1], values[0]),)
 
 
-@dataclass(frozen=True)
+@record
 class NonZero(Op):
     """ONNX NonZero-13: where the elements that are not zero stand, in row-major order: a row of positions an axis."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, NUMERIC, common_dtype
 from .elementwise import broadcast_shapes
 from .sizes import agree
@@ -18,7 +18,7 @@ __all__ = ["Gemm", "MatMul"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Gemm(Op):
     """ONNX Gemm-13: alpha * A' B' + beta * C, floating point.
 
@@ -66,7 +66,7 @@ def _with_residual(op_type: str, y: TensorType, r: Operand | None) -> TensorType
     return y
 
 
-@dataclass(frozen=True)
+@record
 class MatMul(Op):
     """ONNX MatMul-13: as numpy.matmul: the leading axes are broadcast, and a vector is a row on the left, a column on
     the right.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Op, Operand, TensorType
+from ..records import record
 from .dtypes import ANY, FLOATS, check_dtype
 from .sampling import FARTHEST, PADDINGS, SAMPLE_MODES, Reading, sample
 from .sizes import agree, check_shape, known_sizes
@@ -18,7 +18,7 @@ __all__ = ["AffineGrid", "GridSample"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class GridSample(Op):
     """ONNX GridSample-22: X [N, C, *spatial] read at grid [N, *out, r], r being the spatial axes: Y [N, C, *out].
 
@@ -68,7 +68,7 @@ class GridSample(Op):
         return (sample(x, at, self.reading).astype(x.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class AffineGrid(Op):
     """ONNX AffineGrid-20: theta [N, r, r + 1] and size [N, C, *spatial] (r numbers) -> grid [N, *spatial, r].
 

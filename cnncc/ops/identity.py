@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 
 __all__ = ["Dropout", "Identity"]
@@ -16,7 +16,7 @@ __all__ = ["Dropout", "Identity"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Identity(Op):
     """ONNX Identity-25, of tensors of any type."""
 
@@ -32,7 +32,7 @@ class Identity(Op):
         return (x,)
 
 
-@dataclass(frozen=True)
+@record
 class Dropout(Op):
     """ONNX Dropout-22 at inference: the output is the data, and the mask of what is kept is true throughout.
 

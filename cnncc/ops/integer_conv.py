@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DType, Operand, TensorType
+from ..records import record
 from .conv import ConvBase
 from .dtypes import FLOATS, check_dtype
 from .quantize import BYTES, check_parameter, quantized, saturated
@@ -82,7 +82,7 @@ def _column(parameter: Array, rank: int) -> Array:
     return parameter.reshape(()) if parameter.size == 1 else parameter.reshape(-1, *(1,) * (rank - 2))
 
 
-@dataclass(frozen=True)
+@record
 class _IntegerConv(ConvBase):
     """What ConvInteger and QLinearConv share."""
 
@@ -106,7 +106,7 @@ class _IntegerConv(ConvBase):
         return to_i32(y.reshape(n, oc, *g.counts))
 
 
-@dataclass(frozen=True)
+@record
 class ConvInteger(_IntegerConv):
     """ONNX ConvInteger-10: the convolution of x - x_zero_point with w - w_zero_point, as i32.
 
@@ -146,7 +146,7 @@ class ConvInteger(_IntegerConv):
         return (y if self.activation is None else self.activation.apply(y),)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearConv(_IntegerConv):
     """ONNX QLinearConv-10: ConvInteger with the bias B (i32 [OC], of the scale x_scale * w_scale) added, quantised
     again by y_scale and y_zero_point.

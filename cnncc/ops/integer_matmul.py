@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import check_dtype
 from .elementwise import broadcast_shapes
 from .integer_conv import centred, check_clip, check_scales, check_zero_points, requantized, to_i32
@@ -69,7 +69,7 @@ def _check_along(op_type: str, name: str, operand: Operand | None, matrix: Opera
                   f"{matrix.type}, not {operand.type}")
 
 
-@dataclass(frozen=True)
+@record
 class MatMulInteger(Op):
     """ONNX MatMulInteger-10: numpy.matmul of A - a_zero_point and B - b_zero_point, as i32. Zero points are one number,
     or one for each row of A, each column of B."""
@@ -90,7 +90,7 @@ class MatMulInteger(Op):
         return (_matmul(a, b, a_zero_point, b_zero_point),)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearMatMul(Op):
     """ONNX QLinearMatMul-21: MatMulInteger, quantised again: multiplied by a_scale * b_scale / y_scale, computed from
     the left (see `requantized`)."""
@@ -120,7 +120,7 @@ class QLinearMatMul(Op):
         return (requantized(total, multiplier, y_zero_point.reshape(()), y_zero_point.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class MatMulIntegerToFloat(Op):
     """com.microsoft MatMulIntegerToFloat-1: MatMulInteger times a_scale * b_scale, plus `bias` [N]."""
 
@@ -154,7 +154,7 @@ def _check_bias(op_type: str, scale: Operand, b: Operand, bias: Operand | None) 
                       f"{b.type}")
 
 
-@dataclass(frozen=True)
+@record
 class DynamicQuantizeMatMul(Op):
     """com.microsoft DynamicQuantizeMatMul-1: A quantised as DynamicQuantizeLinear does, then MatMulIntegerToFloat."""
 
@@ -174,7 +174,7 @@ class DynamicQuantizeMatMul(Op):
         return MatMulIntegerToFloat().reference(levels, b, scale, b_scale, zero_point, b_zero_point, bias)
 
 
-@dataclass(frozen=True)
+@record
 class QGemm(Op):
     """com.microsoft QGemm-1: alpha * a_scale * b_scale * ((A' - a_zero_point) (B' - b_zero_point) + C), quantised by
     y_scale and y_zero_point where these are given.

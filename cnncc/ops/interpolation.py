@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..records import record
 
 __all__ = ["COORDINATES", "MODES", "NEAREST_MODES", "Axis", "Sampling", "Samples", "line", "sample_axis"]
 
@@ -17,7 +18,7 @@ COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "alig
 NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
-@dataclass(frozen=True)
+@record
 class Sampling:
     """The attributes of Resize that tell how an axis is sampled (see there)."""
 
@@ -29,7 +30,7 @@ class Sampling:
     exclude_outside: bool
 
 
-@dataclass(frozen=True)
+@record
 class Axis:
     """An axis of `size` elements that becomes one of `output`; `start` and `end` are its region of interest."""
 
@@ -40,7 +41,7 @@ class Axis:
     end: float = 1.0
 
 
-@dataclass(frozen=True)
+@record
 class Samples:
     """Output position o is the sum over t of weights[o, t] * input[indices[o, t]], or where outside[o] the
     extrapolation value. indices are inside the axis."""

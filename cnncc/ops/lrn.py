@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 
 __all__ = ["LRN"]
@@ -16,7 +16,7 @@ __all__ = ["LRN"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class LRN(Op):
     """ONNX LRN-13: x / (bias + alpha / size * s)^beta, where s is the sum of the squares of `size` channels: from
     (size - 1) // 2 before x's own to size // 2 after it. X [N, C, *spatial]."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 from .sizes import is_equal, resolve_axes, resolve_axis, shape_text
 
@@ -53,7 +53,7 @@ def _check_channelled(op_type: str, name: str, x: Operand) -> None:
         raise OpError(f"{op_type}: {name} must be [N, C, ...], not {x.type}")
 
 
-@dataclass(frozen=True)
+@record
 class InstanceNormalization(Op):
     """ONNX InstanceNormalization-22: each channel of each image less its mean, over its standard deviation, times
     scale[c] plus B[c]. input [N, C, *spatial], scale and B [C]."""
@@ -75,7 +75,7 @@ class InstanceNormalization(Op):
         return ((y * scale.reshape(along) + bias.reshape(along)).astype(x.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class GroupNormalization(Op):
     """ONNX GroupNormalization-21: as InstanceNormalization with statistics over each of `num_groups` groups of
     neighbouring channels together. X [N, C, ...], scale and bias [C]."""
@@ -109,7 +109,7 @@ class GroupNormalization(Op):
         return ((y.reshape(x.shape) * scale.reshape(along) + bias.reshape(along)).astype(x.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class LayerNormalization(Op):
     """ONNX LayerNormalization-17: statistics over all axes from `axis` on; Scale and B broadcast to X. The outputs Mean
     and InvStdDev have size 1 there, and the type that stash_type names."""
@@ -153,7 +153,7 @@ def _check_broadcast(op_type: str, name: str, p: Operand, x: Operand) -> None:
         raise OpError(f"{op_type}: {name} {shape_text(p.type.shape)} does not broadcast to X {x.type}")
 
 
-@dataclass(frozen=True)
+@record
 class RMSNormalization(Op):
     """ONNX RMSNormalization-23: X / sqrt(mean of X^2 over all axes from `axis` on + epsilon) * scale."""
 
@@ -180,7 +180,7 @@ class RMSNormalization(Op):
         return ((wide / root).astype(x.dtype).astype(scale.dtype) * scale,)
 
 
-@dataclass(frozen=True)
+@record
 class MeanVarianceNormalization(Op):
     """ONNX MeanVarianceNormalization-13: (X - mean) / (standard deviation + 1e-9), statistics taken along `axes`."""
 
@@ -201,7 +201,7 @@ class MeanVarianceNormalization(Op):
         return ((centred / (deviation + wide.dtype.type(1e-9))).astype(x.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class LpNormalization(Op):
     """ONNX LpNormalization-22: input over its norm of order `p` (1 or 2) along `axis`; 0 where that norm is 0."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
+from ..records import record
 from .sizes import known_ints, known_sizes, resolve_axes, shape_text, unknown_sizes
 
 __all__ = ["PAD_MODES", "Pad"]
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 PAD_MODES = ("constant", "reflect", "edge", "wrap")
 
 
-@dataclass(frozen=True)
+@record
 class Pad(Op):
     """ONNX Pad-19: pads[i] elements more before, and pads[i + n] behind, the i-th of the n axes in `axes` (by default
     all); a negative number takes elements away, which is done first.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 from .spatial import Windows, check_windows, place_windows, taps, window_extent
 
@@ -19,7 +19,7 @@ __all__ = ["POOLS", "AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalM
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Pool(Op):
     """Base of the pools over windows: X [N, C, *spatial] -> Y [N, C, *counts].
 
@@ -54,7 +54,7 @@ class Pool(Op):
         return (TensorType(x.type.dtype, (*x.type.shape[:2], *self.windows(x.type.shape).output)),)
 
 
-@dataclass(frozen=True)
+@record
 class MaxPool(Pool):
     """ONNX MaxPool-22: the largest element under the window; a NaN is larger than all else.
 
@@ -96,7 +96,7 @@ class MaxPool(Pool):
         return stored.transpose(0, 1, *range(len(shape) - 1, 1, -1))
 
 
-@dataclass(frozen=True)
+@record
 class AveragePool(Pool):
     """ONNX AveragePool-22: the mean of the input elements under the window, 0 where it reads padding only.
 
@@ -124,7 +124,7 @@ class AveragePool(Pool):
         return (total / np.maximum(count, 1),)
 
 
-@dataclass(frozen=True)
+@record
 class LpPool(Pool):
     """ONNX LpPool-22: the p-norm of the elements under the window."""
 
@@ -144,7 +144,7 @@ class LpPool(Pool):
         return (total ** (1 / self.p),)
 
 
-@dataclass(frozen=True)
+@record
 class GlobalPool(Op):
     """Base of the pools over all spatial axes: X [N, C, *spatial] -> Y [N, C, 1, ...]."""
 
@@ -153,7 +153,7 @@ class GlobalPool(Op):
         return (TensorType(x.type.dtype, (*x.type.shape[:2], *(1,) * (x.type.rank - 2))),)
 
 
-@dataclass(frozen=True)
+@record
 class GlobalAveragePool(GlobalPool):
     """ONNX GlobalAveragePool-22: the mean."""
 
@@ -163,7 +163,7 @@ class GlobalAveragePool(GlobalPool):
         return (x.mean(tuple(range(2, x.ndim)), keepdims=True),)
 
 
-@dataclass(frozen=True)
+@record
 class GlobalMaxPool(GlobalPool):
     """ONNX GlobalMaxPool-22: the largest element; a NaN is larger than all else."""
 
@@ -173,7 +173,7 @@ class GlobalMaxPool(GlobalPool):
         return (x.max(tuple(range(2, x.ndim)), keepdims=True, initial=-np.inf),)
 
 
-@dataclass(frozen=True)
+@record
 class GlobalLpPool(GlobalPool):
     """ONNX GlobalLpPool-22: the p-norm."""
 

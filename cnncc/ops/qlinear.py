@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 from .elementwise import broadcast_shapes
 from .pool import AveragePool, GlobalAveragePool
@@ -42,7 +42,7 @@ def _one(parameter: Array | None) -> Array | None:
     return None if parameter is None else parameter.reshape(())
 
 
-@dataclass(frozen=True)
+@record
 class QLinearUnary(Op):
     """Base of quantised functions of one tensor: X, its scale and zero point, those of the result Y."""
 
@@ -65,7 +65,7 @@ class QLinearUnary(Op):
         raise NotImplementedError(self.op_type)  # abstract
 
 
-@dataclass(frozen=True)
+@record
 class QLinearActivation(QLinearUnary):
     """Of cnncc's own: `activation` (or nothing, where only scale and zero point change) of a quantised tensor."""
 
@@ -77,7 +77,7 @@ class QLinearActivation(QLinearUnary):
         return x if self.activation is None else self.activation.apply(x)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearSigmoid(QLinearUnary):
     """com.microsoft QLinearSigmoid-1."""
 
@@ -85,7 +85,7 @@ class QLinearSigmoid(QLinearUnary):
         return Activation("sigmoid").apply(x)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearLeakyRelu(QLinearUnary):
     """com.microsoft QLinearLeakyRelu-1."""
 
@@ -95,7 +95,7 @@ class QLinearLeakyRelu(QLinearUnary):
         return Activation("leaky_relu", (self.alpha,)).apply(x)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearSoftmax(QLinearUnary):
     """com.microsoft QLinearSoftmax-1: Softmax along `axis`; for an `opset` below 13, over all axes from that one on."""
 
@@ -115,7 +115,7 @@ class QLinearSoftmax(QLinearUnary):
         return Softmax(-1).reference(rows)[0].reshape(x.shape)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearBinary(Op):
     """Base of QLinearAdd and QLinearMul: A and B are broadcast to each other."""
 
@@ -143,21 +143,21 @@ class QLinearBinary(Op):
     formula: ClassVar[Any]
 
 
-@dataclass(frozen=True)
+@record
 class QLinearAdd(QLinearBinary):
     """com.microsoft QLinearAdd-1: saturate(round((A + B) / C_scale) + C_zero_point) of the real numbers A and B."""
 
     formula = staticmethod(np.add)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearMul(QLinearBinary):
     """com.microsoft QLinearMul-1: saturate(round(A * B / C_scale) + C_zero_point) of the real numbers A and B."""
 
     formula = staticmethod(np.multiply)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearConcat(Op):
     """com.microsoft QLinearConcat-1: the inputs (each a tensor, its scale and its zero point) one behind the other
     along `axis`, quantised by Y_scale and Y_zero_point; one that has these already stays as it is."""
@@ -193,7 +193,7 @@ class QLinearConcat(Op):
         return (np.concatenate(parts, self.axis),)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearAveragePool(AveragePool):
     """com.microsoft QLinearAveragePool-1: AveragePool of a quantised tensor."""
 
@@ -218,7 +218,7 @@ class QLinearAveragePool(AveragePool):
         return (quantized(y, y_scale.reshape(()), _one(y_zero_point), dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class QLinearGlobalAveragePool(Op):
     """com.microsoft QLinearGlobalAveragePool-1: the exact sum of X - x_zero_point over the pixels, multiplied by
     x_scale / (y_scale * pixels), rounded to even, plus y_zero_point."""

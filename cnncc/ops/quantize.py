@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 from .sizes import agree, resolve_axis
 
@@ -63,7 +63,7 @@ def check_parameter(op_type: str, name: str, operand: Operand | None, channels: 
     raise OpError(f"{op_type}: {name} must hold {wanted}, not {operand.type}")
 
 
-@dataclass(frozen=True)
+@record
 class _Linear(Op):
     """What QuantizeLinear and DequantizeLinear share: how scale and zero point lie along x.
 
@@ -97,7 +97,7 @@ class _Linear(Op):
                           f"must be [{','.join(map(str, blocks))}], not {scale.type}")
 
 
-@dataclass(frozen=True)
+@record
 class QuantizeLinear(_Linear):
     """ONNX QuantizeLinear-25: saturate(round(x / y_scale) + y_zero_point), ties to even.
 
@@ -133,7 +133,7 @@ class QuantizeLinear(_Linear):
             return (quantized(x, scale.astype(wide), zero_point, dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class DequantizeLinear(_Linear):
     """ONNX DequantizeLinear-25: (x - x_zero_point) * x_scale, in the scale's type or `output_dtype`."""
 
@@ -159,7 +159,7 @@ class DequantizeLinear(_Linear):
         return (y if self.output_dtype is None else y.astype(self.output_dtype.numpy),)
 
 
-@dataclass(frozen=True)
+@record
 class DynamicQuantizeLinear(Op):
     """ONNX DynamicQuantizeLinear-11: x as u8, the scale that spreads its range (with 0 in it) over 0 .. 255, and the
     zero point. A range of 0 has the scale 1 / 255, as in ONNX's reference; ONNX Runtime has 1 there."""

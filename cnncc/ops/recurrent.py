@@ -10,7 +10,6 @@ Lengths count as 0 or T where they are less or more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import Activation, DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype, common_dtype
 from .sizes import agree, shape_text
 
@@ -62,7 +62,7 @@ GATE_FUNCTIONS: dict[str, tuple[tuple[float | None, ...], Callable[..., Array]]]
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GateFunction:
     """A row of GATE_FUNCTIONS with its parameters."""
 
@@ -74,7 +74,7 @@ class GateFunction:
         return np.asarray(GATE_FUNCTIONS[self.name][1](x, self.alpha, self.beta)).astype(x.dtype, copy=False)
 
 
-@dataclass(frozen=True)
+@record
 class Recurrent(Op):
     """What RNN, GRU and LSTM share.
 
@@ -231,7 +231,7 @@ class Recurrent(Op):
         raise NotImplementedError  # abstract
 
 
-@dataclass(frozen=True)
+@record
 class RNN(Recurrent):
     """ONNX RNN-22: H' = f(X Wi' + H Ri' + Wbi + Rbi)."""
 
@@ -244,7 +244,7 @@ class RNN(Recurrent):
         return [functions[0].apply(self.bounded(x + multiply(h) + wb + rb))]
 
 
-@dataclass(frozen=True)
+@record
 class GRU(Recurrent):
     """ONNX GRU-22, gates in the order z, r, h:
 
@@ -271,7 +271,7 @@ class GRU(Recurrent):
         return [(1 - z) * g.apply(self.bounded(xh + inner + wbh)) + z * h]
 
 
-@dataclass(frozen=True)
+@record
 class LSTM(Recurrent):
     """ONNX LSTM-22, gates in the order i, o, f, c, peepholes P in the order i, o, f:
 
@@ -302,7 +302,7 @@ class LSTM(Recurrent):
         return [f.apply(self.bounded(o + po * c)) * last.apply(c), c]
 
 
-@dataclass(frozen=True)
+@record
 class DynamicQuantizeLSTM(LSTM):
     """com.microsoft DynamicQuantizeLSTM-1: an LSTM with 8-bit weights W [D, input, 4 H] and R [D, H, 4 H].
 

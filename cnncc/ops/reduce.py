@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import BOOL, FLOATS, NUMERIC, WIDE, check_dtype
 from .sizes import ShapeArithmetic, count_of, known_ints, resolve_axes, resolve_axis, unknown_sizes
 
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 Axes = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Reduce(ShapeArithmetic):
     """A function of all elements along `axes`, which keep size 1 with keepdims and vanish without.
 
@@ -88,7 +88,7 @@ def _row(name: str, since: int, accepts: tuple[DType, ...], formula: Callable[[A
          shape_arithmetic: bool = False) -> type[Reduce]:
     members = {"since": since, "accepts": accepts, "formula": staticmethod(formula),
                "shape_arithmetic": shape_arithmetic, "__doc__": f"ONNX {name}-{since}.", "__module__": __name__}
-    return dataclass(frozen=True)(type(name, (Reduce,), members))
+    return record(type(name, (Reduce,), members))
 
 
 _EXTREMA = (*WIDE, DType.I8, DType.U8, *BOOL)
@@ -107,7 +107,7 @@ REDUCTIONS: tuple[type[Reduce], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class ArgMax(Op):
     """ONNX ArgMax-13: the position along `axis` of the largest element, the first or the last of equal ones."""
 
@@ -135,7 +135,7 @@ class ArgMax(Op):
         return np.asarray(np.argmax(x, self.axis, keepdims=self.keepdims), np.int64)
 
 
-@dataclass(frozen=True)
+@record
 class ArgMin(ArgMax):
     """ONNX ArgMin-13: the position along `axis` of the smallest element, the first or the last of equal ones."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype, common_dtype
 from .sizes import agree
 
@@ -35,7 +35,7 @@ def _pictures(op_type: str, numbers: Array, images: int) -> list[int]:
 MOST_SAMPLES = 1 << 14  # of a bin along an axis: regions are not larger than pictures, but a file may say anything
 
 
-@dataclass(frozen=True)
+@record
 class RoiAlign(Op):
     """ONNX RoiAlign-22: X [N, C, H, W], rois [R, 4] of x1, y1, x2, y2 and batch_indices [R] (the picture of each)
     -> Y [R, C, output_height, output_width].
@@ -115,7 +115,7 @@ def _pair(at: Any, size: int) -> list[tuple[int, Any]]:
     return [(low, 1 - (at - low)), (min(low + 1, size - 1), at - low)]
 
 
-@dataclass(frozen=True)
+@record
 class MaxRoiPool(Op):
     """ONNX MaxRoiPool-22: X [N, C, H, W] and rois [R, 5] of picture, x1, y1, x2, y2 -> Y [R, C, *pooled_shape].
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType, unknown
+from ..records import record
 from .dtypes import FLOATS, NUMERIC, check_dtype
 from .interpolation import COORDINATES, MODES, NEAREST_MODES, Axis, Sampling, sample_axis
 from .sizes import check_shape, known_sizes, resolve_axes, shape_text
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 _POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
-@dataclass(frozen=True)
+@record
 class Resize(Op):
     """ONNX Resize-19: X sampled anew along each of `axes` (by default all), to floor(size * scale) elements or `sizes`.
 

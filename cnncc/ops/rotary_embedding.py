@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, INDICES, check_dtype, common_dtype
 from .gather import Gather
 from .sizes import may_be_equal
@@ -18,7 +18,7 @@ __all__ = ["RotaryEmbedding"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class RotaryEmbedding(Op):
     """ONNX RotaryEmbedding-23: (a, b) becomes (a cos - b sin, a sin + b cos) for pairs of a head's elements.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ..records import record
 
 __all__ = ["FARTHEST", "PADDINGS", "SAMPLE_MODES", "Reading", "sample"]
 
@@ -18,7 +19,7 @@ CUBIC_A = -0.75  # the parameter of Keys' kernel that GridSample prescribes
 FARTHEST = 2.0**30  # positions beyond are as good as this one, and it is an integer of any index type
 
 
-@dataclass(frozen=True)
+@record
 class Reading:
     """How positions between elements are read: SAMPLE_MODES, and PADDINGS for what lies outside. Reflection is at the
     centres of the outermost elements with `align_corners`, at their outer edges without."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import ANY, INDICES, NUMERIC, check_dtype
 from .sizes import agree, may_be_equal, resolve_axis
 
@@ -26,7 +26,7 @@ _REDUCTIONS: dict[str, Callable[[Array, tuple[Array, ...], Array], None]] = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class _Scatter(Op):
     since = 18
     operands = ("data", "indices", "updates")
@@ -56,7 +56,7 @@ class _Scatter(Op):
         return y
 
 
-@dataclass(frozen=True)
+@record
 class ScatterElements(_Scatter):
     """ONNX ScatterElements-18: data, but each element of updates put (or reduced) at its own place, where along `axis`
     the index counts that stands there."""
@@ -78,7 +78,7 @@ class ScatterElements(_Scatter):
         return (self._place(data.copy(), places, list(range(data.ndim)), updates),)
 
 
-@dataclass(frozen=True)
+@record
 class ScatterND(_Scatter):
     """ONNX ScatterND-18: data, but what the last axis of indices addresses replaced (or reduced) by updates, which has
     the shape of indices without its last axis, then that of what is addressed."""
@@ -103,7 +103,7 @@ class ScatterND(_Scatter):
         return (self._place(data.copy(), places, list(range(len(places))), updates),)
 
 
-@dataclass(frozen=True)
+@record
 class TensorScatter(Op):
     """ONNX TensorScatter-24: past_cache with `update` written over it from write_indices[n] on along `axis`, for each n
     of axis 0; by default from 0 on. In mode "circular" the places beyond the end are those from the beginning."""

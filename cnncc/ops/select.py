@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType, unknown
+from ..records import record
 from .dtypes import ANY, BOOL, check_dtype
 from .sizes import resolve_axis
 
@@ -25,7 +25,7 @@ def _with_count(op_type: str, x: TensorType, axis: int | None, count: DimLike) -
     return TensorType(x.dtype, (*x.shape[:at], count, *x.shape[at + 1:]))
 
 
-@dataclass(frozen=True)
+@record
 class Compress(Op):
     """ONNX Compress-11: the places along the axis (without one: the elements, row by row) for which the condition is
     true. It may be shorter than the axis: the rest counts as false."""
@@ -54,7 +54,7 @@ class Compress(Op):
         return (np.compress(condition[:size], x, self.axis),)
 
 
-@dataclass(frozen=True)
+@record
 class Unique(Op):
     """ONNX Unique-11: the distinct elements, or slices along the axis: sorted, or in order of appearance; where each
     first stands, which of them every place holds, and how many do."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Dim, DType, Op, Operand, TensorType, unknown
+from ..records import record
 from .dtypes import ANY, FLOATS, INDICES, WIDE, check_dtype, common_dtype
 from .sizes import may_be_equal, resolve_axis
 
@@ -18,7 +18,7 @@ __all__ = ["CumProd", "CumSum", "EyeLike", "Range", "ReverseSequence", "Trilu"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Range(Op):
     """ONNX Range-27: start, start + delta, ... before limit, from scalars.
 
@@ -79,7 +79,7 @@ def _count(start: Any, limit: Any, delta: Any) -> Any:
     return max(count, 0) if isinstance(count, int) else count
 
 
-@dataclass(frozen=True)
+@record
 class _Cumulative(Op):
     """A ufunc accumulated along the axis; the element itself is left out where `exclusive`, and it begins at the end
     where `reverse`."""
@@ -111,7 +111,7 @@ class _Cumulative(Op):
         return (np.flip(y, at) if self.reverse else y,)
 
 
-@dataclass(frozen=True)
+@record
 class CumSum(_Cumulative):
     """ONNX CumSum-14: the sums of all elements up to each one along the axis."""
 
@@ -119,7 +119,7 @@ class CumSum(_Cumulative):
     ufunc = np.add
 
 
-@dataclass(frozen=True)
+@record
 class CumProd(_Cumulative):
     """ONNX CumProd-26: the products of all elements up to each one along the axis."""
 
@@ -127,7 +127,7 @@ class CumProd(_Cumulative):
     ufunc = np.multiply
 
 
-@dataclass(frozen=True)
+@record
 class Trilu(Op):
     """ONNX Trilu-14: the upper or lower triangle of the last two axes, zeros elsewhere; k moves its edge to the right
     of the main diagonal."""
@@ -152,7 +152,7 @@ class Trilu(Op):
         return (np.triu(x, edge) if self.upper else np.tril(x, edge),)
 
 
-@dataclass(frozen=True)
+@record
 class EyeLike(Op):
     """ONNX EyeLike-22: ones on the diagonal k places to the right of the main one, zeros elsewhere; of the input's
     shape, and of its type where `dtype` gives none."""
@@ -173,7 +173,7 @@ class EyeLike(Op):
         return (np.eye(x.shape[0], x.shape[1], self.k, x.dtype if self.dtype is None else self.dtype.numpy),)
 
 
-@dataclass(frozen=True)
+@record
 class ReverseSequence(Op):
     """ONNX ReverseSequence-28: the first sequence_lens[i] elements along the time axis in reverse order, for each i of
     the batch axis. These are the first two axes, in either order."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import Dim, DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .elementwise import broadcast_shapes
 from .sizes import (
     ShapeArithmetic,
@@ -33,7 +33,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Shape(Op):
     """ONNX Shape-15: the sizes of axes start..end-1 as i64; negative ones count from the back, and all are clamped."""
 
@@ -57,7 +57,7 @@ class Shape(Op):
         return (sizes_array(x.type.shape[self.start:self.end]),)
 
 
-@dataclass(frozen=True)
+@record
 class Size(Op):
     """ONNX Size-13: the number of elements, an i64 scalar."""
 
@@ -78,7 +78,7 @@ class Size(Op):
         return (sizes_array([x.type.size]).reshape(()),)
 
 
-@dataclass(frozen=True)
+@record
 class Reshape(ShapeArithmetic):
     """ONNX Reshape-14: the same elements in order, in another shape. In it a 0 stands for the input's size of that axis
     (with allowzero for 0 itself), and one -1 for what is left over."""
@@ -132,7 +132,7 @@ def _remainder(source: Sequence[DimLike], others: Sequence[DimLike]) -> DimLike:
     return product(left) // divisor
 
 
-@dataclass(frozen=True)
+@record
 class Flatten(ShapeArithmetic):
     """ONNX Flatten-11: two dimensions, of the axes before `axis` and of those from it on."""
 
@@ -156,7 +156,7 @@ class Flatten(ShapeArithmetic):
         return product(shape[:at]), product(shape[at:])
 
 
-@dataclass(frozen=True)
+@record
 class Squeeze(ShapeArithmetic):
     """ONNX Squeeze-13: without the named axes, which are of size 1; without all such where none are named."""
 
@@ -189,7 +189,7 @@ class Squeeze(ShapeArithmetic):
         return gone
 
 
-@dataclass(frozen=True)
+@record
 class Unsqueeze(ShapeArithmetic):
     """ONNX Unsqueeze-13: with axes of size 1 inserted, which `axes` names by their places in the output."""
 
@@ -214,7 +214,7 @@ class Unsqueeze(ShapeArithmetic):
         return tuple(1 if i in new else next(old) for i in range(rank))
 
 
-@dataclass(frozen=True)
+@record
 class Expand(ShapeArithmetic):
     """ONNX Expand-13: broadcast to the shape; sizes of 1 in the shape leave the input's as they are."""
 
@@ -230,7 +230,7 @@ class Expand(ShapeArithmetic):
         return (np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.reshape(-1).tolist()))).copy(),)
 
 
-@dataclass(frozen=True)
+@record
 class ConstantOfShape(Op):
     """ONNX ConstantOfShape-9: `value`, as `dtype`, in every element. (ONNX's attribute `value` is a tensor of one
     element that holds both.)"""
@@ -262,7 +262,7 @@ def _range_of(dtype: DType) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
-@dataclass(frozen=True)
+@record
 class Transpose(ShapeArithmetic):
     """ONNX Transpose-13: axis i of the output is axis perm[i] of the input; by default the axes are reversed."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, Operand, TensorType, unknown
+from ..records import record
 from .sizes import ShapeArithmetic, is_less, known_ints, known_sizes, resolve_axes, shape_text, unknown_sizes
 
 __all__ = ["Slice"]
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 INT_MAX = 2**31 - 1  # an end from here on (or from its negative down) is the end of any axis
 
 
-@dataclass(frozen=True)
+@record
 class Slice(ShapeArithmetic):
     """ONNX Slice-13: elements starts, starts + steps, ... before ends, along the axes that `axes` names (by default the
     first ones); negative positions count from the back, and positions outside the axis are clamped to it.

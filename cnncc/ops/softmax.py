@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, check_dtype
 from .sizes import resolve_axis
 
@@ -16,7 +16,7 @@ __all__ = ["Hardmax", "LogSoftmax", "Softmax"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Softmax(Op):
     """ONNX Softmax-13: e^x / sum(e^x) along `axis`, computed of x - max(x)."""
 
@@ -40,7 +40,7 @@ class Softmax(Op):
         return np.asarray(x - x.max(self.axis, keepdims=True, initial=-np.inf))
 
 
-@dataclass(frozen=True)
+@record
 class LogSoftmax(Softmax):
     """ONNX LogSoftmax-13: log(Softmax(x)), computed as x - log(sum(e^x))."""
 
@@ -49,7 +49,7 @@ class LogSoftmax(Softmax):
         return (x - np.log(np.exp(x).sum(self.axis, keepdims=True)),)
 
 
-@dataclass(frozen=True)
+@record
 class Hardmax(Softmax):
     """ONNX Hardmax-13: 1 at the first largest element along `axis`, else 0."""
 

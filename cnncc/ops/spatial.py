@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir.dims import DimLike
+from ..records import record
 
 __all__ = ["AUTO_PADS", "Windows", "check_windows", "output_size", "place_windows", "resolve_pads", "taps",
            "window_extent"]
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
-@dataclass(frozen=True)
+@record
 class Windows:
     """The geometry of a sliding window, one number an axis: output position o and tap t read the input at
     o * stride + t * dilation - begin. `output` may be symbolic."""

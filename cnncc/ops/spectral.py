@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import FLOATS, INDICES, check_dtype
 from .sizes import known_sizes, resolve_axis, unknown_sizes
 
@@ -46,7 +46,7 @@ def _pairs(z: Array, dtype: np.dtype[Any]) -> Array:
     return np.stack([z.real, z.imag], axis=-1).astype(dtype)
 
 
-@dataclass(frozen=True)
+@record
 class DFT(Op):
     """ONNX DFT-20: the discrete Fourier transform along `axis`, or its inverse, which divides by the length. The signal
     is cut or filled with zeros to `dft_length`.
@@ -101,7 +101,7 @@ class DFT(Op):
         return 2 * (size - 1) if self.onesided and self.inverse else size
 
 
-@dataclass(frozen=True)
+@record
 class STFT(Op):
     """ONNX STFT-17: the Fourier transforms of frames of the signal [N, length, 1 or 2], `frame_step` apart, each times
     the window: [N, frames, bins, 2]. `onesided` gives the first frame_length // 2 + 1 bins."""
@@ -147,7 +147,7 @@ class STFT(Op):
         return (_pairs(transform(frames, axis=-1), signal.dtype),)
 
 
-@dataclass(frozen=True)
+@record
 class MelWeightMatrix(Op):
     """ONNX MelWeightMatrix-17: triangles of height 1, a column each, over the dft_length // 2 + 1 bins of a spectrum.
     Their feet and tops lie at bins that are equally far apart in mel(f) = 2595 log10(1 + f / 700)."""

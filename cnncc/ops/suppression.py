@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType, unknown
+from ..records import record
 from .dtypes import check_dtype
 from .sizes import agree, product, smaller
 
@@ -17,7 +17,7 @@ __all__ = ["ListBoxes", "NonMaxSuppression", "SuppressBoxes"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class _Suppression(Op):
     """What NonMaxSuppression and SuppressBoxes share: their operands, and which boxes are kept."""
 
@@ -67,7 +67,7 @@ class _Suppression(Op):
         return np.stack([pairs.min(-2), pairs.max(-2)], -2)
 
 
-@dataclass(frozen=True)
+@record
 class NonMaxSuppression(_Suppression):
     """ONNX NonMaxSuppression-11: of boxes [N, S, 4] with scores [N, C, S], the picture, class and number of those that
     are kept, [K, 3].
@@ -93,7 +93,7 @@ class NonMaxSuppression(_Suppression):
         return (np.array(found, np.int64).reshape(-1, 3),)
 
 
-@dataclass(frozen=True)
+@record
 class SuppressBoxes(_Suppression):
     """Of cnncc's own: the numbers of the boxes that NonMaxSuppression keeps, for each picture and class those of the
     best scores first and 0 behind them, `kept` [N, C, M], and how many there are, `counts` [N, C].
@@ -127,7 +127,7 @@ class SuppressBoxes(_Suppression):
         return kept, counts
 
 
-@dataclass(frozen=True)
+@record
 class ListBoxes(Op):
     """Of cnncc's own: what SuppressBoxes keeps as one list of picture, class and number, `selected` [N * C * M, 3] with
     0 behind the last, and the length of the list, `total` [1]."""

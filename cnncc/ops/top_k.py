@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import NUMERIC, check_dtype
 from .sizes import is_less, known_sizes, resolve_axis
 
@@ -17,7 +17,7 @@ __all__ = ["TopK"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class TopK(Op):
     """ONNX TopK-24: the K largest (or smallest) elements along `axis` and where they were; of equal ones the first.
 

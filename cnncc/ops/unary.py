@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import DType
 from ..ir.activation import erf
+from ..records import record
 from .dtypes import BOOL, FLOATS, INTEGERS, NUMERIC, SIGNED
 from .elementwise import Elementwise, elementwise
 
@@ -19,7 +19,7 @@ __all__ = ["UNARY", "IsInf", "Shrink"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class IsInf(Elementwise):
     """ONNX IsInf-20: where X is one of the infinities that are to be detected."""
 
@@ -34,7 +34,7 @@ class IsInf(Elementwise):
         return (np.isposinf(x) & self.detect_positive | np.isneginf(x) & self.detect_negative,)
 
 
-@dataclass(frozen=True)
+@record
 class Shrink(Elementwise):
     """ONNX Shrink-9: x + bias where x < -lambd, x - bias where x > lambd, else 0."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import OpError
 from ..ir import DimLike, DType, Op, Operand, TensorType
+from ..records import record
 from .dtypes import ANY, FLOATS, NUMERIC, check_dtype
 from .sizes import agree, check_shape, is_equal, known_ints, known_sizes, product, resolve_axes
 from .spatial import Windows, check_windows, place_windows
@@ -20,7 +20,7 @@ __all__ = ["CenterCropPad", "Col2Im", "MaxUnpool"]
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class MaxUnpool(Op):
     """ONNX MaxUnpool-22: zeros, but each element of X [N, C, *spatial] at the place that I has for it: the number of
     an element of the flattened output, as MaxPool's Indices are of its input.
@@ -73,7 +73,7 @@ class MaxUnpool(Op):
         return (y,)
 
 
-@dataclass(frozen=True)
+@record
 class Col2Im(Op):
     """ONNX Col2Im-18: the sum of overlapping blocks, input [N, C * prod(block_shape), blocks] -> [N, C, *image_shape].
 
@@ -126,7 +126,7 @@ class Col2Im(Op):
         return (padded[(..., *kept)].copy(),)
 
 
-@dataclass(frozen=True)
+@record
 class CenterCropPad(Op):
     """ONNX CenterCropPad-18: the middle of the input along each of `axes` (by default all), `shape` elements long, or
     the input in the middle of zeros. Of an odd difference the larger half is behind."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import GraphError, OpError
 from ..ir import Graph, Node, Value
+from ..records import record
 
 __all__ = ["GROWTH_EACH", "GROWTH_SHARE", "GROWTH_TOTAL", "WEIGHTS_TOTAL", "WEIGHT_OPERANDS", "fold_constants"]
 
@@ -63,7 +63,7 @@ def fold_constants(graph: Graph) -> bool:
     return changed
 
 
-@dataclass
+@record(frozen=False)
 class _Budget:
     """What is left of the bytes that may be added."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..ir import DimLike, Graph, Node, Value
 from ..ops import OPS
 from ..ops.attention import Attention
 from ..ops.shape import Transpose
+from ..records import record
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .matching import is_private, number_of, operands_of
 from .reshaping import reshape_into, reshaped
@@ -50,7 +51,7 @@ def fuse_attention(graph: Graph) -> bool:
     return changed
 
 
-@dataclass(frozen=True)
+@record
 class _Found:
     """Q, V: [.., length, size]; `turned` is K^T. `heads` are (batch, heads) where the scores are reshaped to those
     around the mask. `forbidden`: the mask is True where a key is not allowed."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import GraphError, InputError
 from ..ir import Graph, format_graph
 from ..ir import verify as verify_graph
+from ..records import record
 
 __all__ = ["MAX_ROUNDS", "Pass", "PassRecord", "Pipeline", "run_passes"]
 
@@ -22,7 +22,7 @@ Pipeline = tuple[Pass | tuple[Pass, ...], ...]
 MAX_ROUNDS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PassRecord:
     """One run of one pass."""
 

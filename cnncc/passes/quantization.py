@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import DType, Graph, Node, Value
 from ..ops.quantize import DequantizeLinear, QuantizeLinear
+from ..records import record
 from .matching import is_private
 
 __all__ = ["Quantized", "constant_array", "dequantized", "next_node", "quantizer", "same_parameters", "zero_point"]
@@ -16,7 +16,7 @@ __all__ = ["Quantized", "constant_array", "dequantized", "next_node", "quantizer
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Quantized:
     """What a value is the dequantised form of: integers, their scale and zero point. `axis` is that along which scale
     and zero point are given where there is more than one."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir import Graph, Node, Op, Value
 from ..ops.normalization import InstanceNormalization, LayerNormalization, RMSNormalization
+from ..records import record
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .matching import constant_of, is_private, known_ints, number_of, operands_of
 
@@ -55,7 +55,7 @@ def recognize_normalization(graph: Graph) -> bool:
     return changed
 
 
-@dataclass(frozen=True)
+@record
 class _Found:
     """(x [- mean]) / sqrt(variance + epsilon) [* gamma] [+ beta], statistics taken along `axes`."""
 

@@ -16,6 +16,7 @@ from ..ops.elementwise import Elementwise
 from ..ops.reduce import ArgMax, Reduce
 from ..ops.shape import Transpose
 from ..ops.softmax import Softmax
+from ..records import record
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .matching import constant_of, known_ints, renew_constant
 from .reshaping import reshape_operand, reshaped
@@ -79,7 +80,7 @@ def _perm_of(node: Node) -> Perm | None:
     return None
 
 
-@dataclasses.dataclass(frozen=True)
+@record
 class _Sunk:
     """The operator before the Transpose: `operands` beside the data (None: none), and what is left of the permutation
     for its results."""

@@ -7,11 +7,12 @@ multiply-accumulates. tests/zoo compares the networks with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..records import record
 
 if TYPE_CHECKING:
     from ..ir import Graph
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLE", "Entry", "find", "load", "names"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A network of the zoo and what is published of it.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from ...errors import OpError
 from ...ir import Dim, DType, Graph, Op, TensorType, Value, check_extent
 from ...ops import OPS
+from ...records import record
 from .lines import MAX_NAME
 from .numbers import brief
 from .weights import Initial, Seeded, Weights
@@ -38,7 +38,7 @@ class LayerError(OpError):
         self.argument = argument
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class _Scope:
     prefix: str  # "" or ends in a dot
     count: int = 0

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ...errors import CnnccError, GraphError
 from ...ir import Graph, TensorType, Value
+from ...records import record
 from . import syntax
 from .builder import Builder
 from .evaluator import UNKNOWN, Evaluator, Unknown
@@ -33,7 +34,7 @@ class _Stop(Exception):
     """Expansion cannot go on."""
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Frame:
     """A network or block that is being run.
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...records import record
 from .source import MAX_ERRORS, Diagnostic, Source, Span
 
 __all__ = ["LogicalLine", "MAX_BRACKETS", "MAX_LINE", "MAX_LINES", "MAX_NAME", "MAX_NESTING", "MAX_TEXT",
@@ -24,7 +25,7 @@ MAX_BRACKETS = 32  # brackets open at once
 _PIECE = re.compile(r'"(?:[^"\\\n]|\\.)*"?|#[^\n]*|[()\[\]{}]|[^"#()\[\]{}]+|.', re.DOTALL)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class LogicalLine:
     """Characters start .. end-1 of the text; `indent` columns of blanks precede them.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import re
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from lark import Lark, Token, Transformer, Tree, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 from lark.tree import Meta
 
+from ...records import record
 from . import syntax
 from .lines import MAX_NAME, LogicalLine, cut
 from .source import MAX_ERRORS, Diagnostic, LanguageError, Source, Span
@@ -30,7 +30,7 @@ _CALLED = {
 _OPENS = (syntax.Network, syntax.Block, syntax.Repeat, syntax.Each, syntax.If)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParsedLine:
     """A logical line and its tree; None where it has an error."""
 

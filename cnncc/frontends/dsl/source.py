@@ -8,9 +8,10 @@ import difflib
 import functools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ...errors import ModelError
+from ...records import record
 
 __all__ = ["MAX_ERRORS", "Diagnostic", "LanguageError", "Source", "Span", "did_you_mean"]
 
@@ -20,7 +21,7 @@ _LIKELY = 64  # characters of a word that others are compared with
 _COMPARED = 5000  # words that one is compared with
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """Characters start .. end-1 of a Source."""
 
@@ -67,7 +68,7 @@ class Source:
         return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {carets}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diagnostic:
     """One error: where, what, and notes (a remedy, the chain of block calls)."""
 

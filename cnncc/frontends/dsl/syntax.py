@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...records import record
 from .source import Span
 
 __all__ = [
@@ -15,14 +16,14 @@ __all__ = [
 # -- expressions -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     span: Span
     text: str
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Literal:
     """A number or a truth value; `text` is how it was written."""
 
@@ -31,7 +32,7 @@ class Literal:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Size:
     """`3x3`."""
 
@@ -39,26 +40,26 @@ class Size:
     sizes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class List:
     span: Span
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tuple:
     span: Span
     items: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unary:
     span: Span
     operator: str
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Binary:
     span: Span
     operator: str
@@ -66,7 +67,7 @@ class Binary:
     right: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """`value if condition else other`."""
 
@@ -76,14 +77,14 @@ class Choice:
     other: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Type:
     span: Span
     dtype: Name
     dims: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constant:
     """`const i64[2] [1, 2]`."""
 
@@ -92,7 +93,7 @@ class Constant:
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """`concat(a, b)`: a layer without attributes, or a function of numbers."""
 
@@ -101,7 +102,7 @@ class Call:
     operands: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """`conv 64 3x3 stride 2`, `concat(a, b) axis 1`; operands are None where there are no brackets."""
 
@@ -111,7 +112,7 @@ class Layer:
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Label:
     """`conv1`, `denselayer{i + 1}`: text and expressions in turn."""
 
@@ -120,7 +121,7 @@ class Label:
     quoted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Element:
     """A step of a pipeline; the body of the last one may be None: it then is on the lines below."""
 
@@ -129,13 +130,13 @@ class Element:
     body: Layer | Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pipeline:
     span: Span
     elements: tuple[Element, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parens:
     span: Span
     inner: Pipeline
@@ -146,14 +147,14 @@ Expression = Name | Literal | Size | List | Tuple | Unary | Binary | Choice | Co
 # -- lines -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameter:
     span: Span
     name: Name
     default: Expression | None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Network:
     span: Span
     name: Name
@@ -162,7 +163,7 @@ class Network:
     brackets: bool = False
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Block:
     span: Span
     name: Name
@@ -172,21 +173,21 @@ class Block:
     brackets: bool = False
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Input:
     span: Span
     name: Name
     type: Type
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Output:
     span: Span
     name: Name
     value: Pipeline | None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Weight:
     span: Span
     label: Label
@@ -194,7 +195,7 @@ class Weight:
     fill: Expression | None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Repeat:
     span: Span
     count: Expression
@@ -202,7 +203,7 @@ class Repeat:
     body: list[Line] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Each:
     span: Span
     names: tuple[Name, ...]
@@ -210,7 +211,7 @@ class Each:
     body: list[Line] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class If:
     """One branch: keyword is if, elif or else; `following` is the next branch of the chain."""
 
@@ -221,7 +222,7 @@ class If:
     following: If | None = None
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Statement:
     """`y = x -> conv 64 3x3`; `body` holds the lines of a last element without one."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from ...errors import ModelError
 from ...ir import TensorType
+from ...records import record
 
 __all__ = ["MAX_DRAWN", "MAX_ELEMENTS", "Absent", "Given", "Initial", "Seeded", "Weights", "load_weights"]
 
@@ -23,7 +23,7 @@ _IGNORED = ".num_batches_tracked"  # a counter in PyTorch's state dicts, of use 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Initial:
     """How a weight is drawn.
 

@@ -12,13 +12,14 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ...errors import OpError
 from ...ir import ACTIVATIONS, Activation, Dim, DType, Value
 from ...ir.attributes import make_op
 from ...ops import OPS
+from ...records import record
 from .builder import Builder, LayerError
 from .numbers import describe
 from .source import did_you_mean
@@ -39,7 +40,7 @@ _MAX_NUMBERS = 1000  # of an attribute
 _F32 = {"scales", "roi", "ratio"}
 
 
-@dataclass(frozen=True)
+@record
 class Bound:
     """Arguments in their places: the word's own, the operator's attributes, and operands by formal name."""
 
@@ -48,7 +49,7 @@ class Bound:
     operands: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Word:
     """A word for a layer.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ...errors import ModelError, UnsupportedError
 from ...ir import DType, Graph, Op, Value
 from ...ir.attributes import make_op
 from ...ops import OPS
+from ...records import record
 from .limits import Limits
 from .tensors import Source, dtype_name, tensor_array
 
@@ -50,7 +51,7 @@ class Builder:
         return node.outputs
 
 
-@dataclass(slots=True)
+@record(frozen=False)
 class Call:
     """An ONNX node with its inputs found. Adapters change it in place, and may put nodes before it.
 

@@ -6,11 +6,11 @@ docs/security.md lists the limits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ...environment import memory_limit
 from ...errors import ModelError
 from ...ir import TensorType
+from ...records import record
 
 __all__ = ["MAX_DEPTH", "MAX_FILE_BYTES", "MAX_PORTS", "MAX_RANK", "Limits"]
 
@@ -21,7 +21,7 @@ MAX_DEPTH = 16  # bodies within bodies, as in a plan; also calls within calls of
 MAX_GROWTH = 100_000  # nodes that functions, and bodies that are read again, may add to those of the file
 
 
-@dataclass
+@record(frozen=False)
 class Limits:
     """What is left of what one import may take.
 

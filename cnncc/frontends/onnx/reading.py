@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from ...errors import ModelError
+from ...records import record
 from .limits import MAX_DEPTH, MAX_FILE_BYTES
 from .structure import graphs_of
 
@@ -30,7 +30,7 @@ _OTHER_FORMATS = (
 )
 
 
-@dataclass(frozen=True)
+@record
 class ReadModel:
     """A model, what to call its source in errors, the folder where its external data may lie, and how many nodes it
     has, those of bodies and functions included."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
@@ -14,6 +13,7 @@ import onnx
 
 from ...errors import ModelError, UnsupportedError
 from ...ir import DType, TensorType
+from ...records import record
 from .limits import Limits
 
 __all__ = ["Source", "dtype_name", "tensor_array"]
@@ -35,7 +35,7 @@ def dtype_name(number: int) -> str:
     return str(names.get(number, f"number {number}")).lower()
 
 
-@dataclass(frozen=True)
+@record
 class Source:
     """Where a model comes from and what it may ask for. External data may lie below `folder`; None if there is none."""
 

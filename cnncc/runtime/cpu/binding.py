@@ -7,7 +7,6 @@ the operator, its shapes and the kernel's own contract, and found to lie within 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ...errors import MISTAKES, CnnccError, PlanInvalid
 from ...ir import Operand, TensorType, known_outputs
 from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
+from ...records import record
 from ...storage import Storage, assign_storage
 from .binding_checks import BUFFER_CHECKS, CONSTANT_CHECKS, LAUNCH_CHECKS, PORT_CHECKS, STEP_CHECKS, Bound
 from .kernel import Launch
@@ -30,7 +30,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class BoundStep:
     """An executed step for concrete sizes: `launch` is None for one that runs on its reference. `inputs` are the word
     names to which the step's input buffers are bound, likewise `outputs`; `inplace` are the inputs that may lend their
@@ -44,7 +44,7 @@ class BoundStep:
     inplace: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class Binding:
     """`types` and `values` (what is known of the contents) by buffer; `steps` are those that are executed."""
 
@@ -59,7 +59,7 @@ class Binding:
         return Tensor(self.types[number], plan.buffers[number].layout, self.values.get(number), number in self.values)
 
 
-@dataclass
+@record(frozen=False)
 class Facts:
     """What is known of buffers before they are computed, by number: their types, their contents where these follow from
     shapes, and of the contents those that no step computes: weights, and what shape arithmetic gives."""

@@ -4,7 +4,6 @@ compared here. Each check is named and stands in a table; it relies on those bef
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from ...environment import memory_limit
 from ...errors import PlanInvalid
 from ...ir import TensorType
 from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
+from ...records import record
 from .lower.layouts import can_block
 from .lowering import BLOCKED, HOST, PLAIN, Choice, Lowering, Tensor, stored_elements
 
@@ -26,7 +26,7 @@ Words = Sequence[tuple[str, int]]  # operands of a launch that are no constants:
 LARGEST = 2**63 - 1  # of an argument word
 
 
-@dataclass(frozen=True)
+@record
 class Bound:
     """A step of a plan for concrete sizes. `lowering` is its operator's, None where it has none; `sizes` are the bytes
     of all buffers, 0 for those whose contents are known."""

@@ -6,7 +6,6 @@ value is a vector of ``lanes`` elements or, with lanes 1, a scalar. f16 is compu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from llvmlite import binding, ir
 from numba import types
@@ -14,6 +13,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+from cnncc.records import record
 from cnncc.runtime.cpu.elements import SIZES, is_float
 from cnncc.runtime.cpu.simd import F16, F32, F64, I32, I64, Vec, emit_mask, pointer, splat_value
 
@@ -59,7 +59,7 @@ def call(builder: ir.IRBuilder, name: str, *values: Value, fastmath: Sequence[st
     return builder.call(function, values, fastmath=fastmath)
 
 
-@dataclass(frozen=True)
+@record
 class Whole:
     """An int64 of the code being written, with Python's operators; quotients and remainders are those of numbers that
     are not negative."""

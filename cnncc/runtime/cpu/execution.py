@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from ...costs import cost
 from ...plan import Plan, Step
+from ...records import record
 from . import native
 from .binding import Binding, BoundStep
 from .executor import RUN, WORK, StepRecord, StepTable
@@ -38,7 +38,7 @@ addressof, byte_of = ctypes.addressof, ctypes.c_char.from_buffer
 SMALL, MACS_A_NANOSECOND, BYTES_A_NANOSECOND = 2000, 60, 20
 
 
-@dataclass(frozen=True)
+@record
 class Prepared:
     """A bound plan with its constants packed; shared by all contexts of that binding. `compute` gives the results of a
     step that has no native kernel, from its operands."""

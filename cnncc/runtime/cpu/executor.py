@@ -25,11 +25,11 @@ import ctypes
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from cnncc.records import record
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.kernel import Kernel
 from cnncc.runtime.cpu.threads import available_threads, threading_layer
@@ -212,7 +212,7 @@ def _clock_address() -> int:
 # --- tables ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@record
 class StepRecord:
     """One step for the executor. ``words`` are its argument words; with ``scratch_word`` >= 0 each thread gets its
     own copy of them in which that word is the address of its own scratch memory. ``serial``: one thread does it."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from cnncc.records import record
 from cnncc.runtime.cpu import emit, vmath
 from cnncc.runtime.cpu.elements import SIZES, is_float, limits
 from cnncc.runtime.cpu.epilogue import ACTIVATIONS, build_activation
@@ -13,7 +13,7 @@ from cnncc.runtime.cpu.epilogue import ACTIVATIONS, build_activation
 __all__ = ["FORMULAS", "Code"]
 
 
-@dataclass(frozen=True)
+@record
 class Code:
     """Where a formula writes its code, and for which types: ``types`` of the operands, ``result``, ``lanes``.
 

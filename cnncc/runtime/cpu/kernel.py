@@ -7,12 +7,14 @@ the tasks ``begin .. end-1`` of its step; tasks are independent of each other.
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from cnncc.records import record
 
 Params = tuple[tuple[str, int | str], ...]
 
 
-@dataclass(frozen=True)
+@record
 class Kernel:
     """A family of native functions, one per choice of ``params``.
 
@@ -30,7 +32,7 @@ class Kernel:
         return self.operands + self.dims
 
 
-@dataclass(frozen=True)
+@record
 class Launch:
     """One step: a kernel, its integers and how to cut it into tasks.
 

@@ -10,12 +10,12 @@ import os
 import stat
 import time
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from cnncc.environment import cache_base
 from cnncc.errors import InputError
+from cnncc.records import record
 from cnncc.replacing import TEMPORARY, replacing
 
 _MAGIC = b"cnncc-kernel-3\n"
@@ -24,7 +24,7 @@ _STALE = 3600.0  # seconds after which a file that is being written has no write
 _SUFFIX = ".kernel"
 
 
-@dataclass(frozen=True)
+@record
 class CacheInfo:
     """``path`` is None while kernels are compiled in memory only."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from ...records import record
 from . import native
 from .executor import StepRecord, StepTable, aligned_words
 from .kernel import make_params
@@ -20,7 +20,7 @@ ROUNDS, REPEATS = 2000, 7
 TASKS = 16
 
 
-@dataclass(frozen=True)
+@record
 class Limits:
     """FLOP and bytes a second of all `threads` together."""
 

@@ -10,12 +10,13 @@ A `Lowering` answers three questions about an operator, none of which needs a co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ...ir import Op, TensorType
+from ...records import record
 from .kernel import ceil_div
 
 __all__ = ["BLOCKED", "HOST", "PLAIN", "Choice", "Lowering", "Refusal", "Tensor", "stored_elements", "to_blocked"]
@@ -27,7 +28,7 @@ HOST = "host"        # C order, in the CPU's memory (of a plan for another targe
 BLOCKED = "blocked"  # NCHWc: [N, ceil(C/lanes), *spatial, lanes]; the last block's surplus lanes are undefined
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tensor:
     """An operand or result as lowering sees it. `value` is its contents where they are known (see ir.Operand)."""
 
@@ -41,7 +42,7 @@ class Tensor:
         return self.type.static_shape
 
 
-@dataclass(frozen=True)
+@record
 class Choice:
     """A kernel family, its parameters as the plan stores them, and the layouts it wants and gives.
     """
@@ -52,7 +53,7 @@ class Choice:
     outputs: tuple[str, ...] = (PLAIN,)
 
 
-@dataclass(frozen=True)
+@record
 class Refusal:
     """Why an operator has no native kernel for these operands; it then runs on its NumPy reference."""
 

@@ -1,17 +1,17 @@
 """Reductions: how many numbers become one, as LLVM code for vectors or scalars of any element type."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
+from cnncc.records import record
 from cnncc.runtime.cpu import emit, vmath
 from cnncc.runtime.cpu.elements import is_float, limits
 from cnncc.runtime.cpu.simd import F32
 
 
-@dataclass(frozen=True)
+@record
 class Reduction:
     """``start`` is what no numbers give; ``step(builder, total, x)`` and ``merge(builder, total, total)`` give totals,
     and ``finish(context, builder, total, count)`` the result, ``count`` being an LLVM int64."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import PlanInvalid
 from ...plan import ALIAS, BODY, REFERENCE, Plan, Port, Step
+from ...records import record
 from .binding import Binding, Facts, bind_steps, first_facts, infer_steps
 from .lowering import PLAIN
 
@@ -28,7 +28,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@record
 class Region:
     """The steps of a plan up to `end`, bound; `plan` holds them alone, with the buffers' numbers of the whole plan.
     `facts` is what is known at its end."""

@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ...errors import CnnccError, InputError, PlanInvalid
 from ...ir import TensorType, evaluate_dim, solve_dim
 from ...parallel import fork_safe_lock, in_parallel
 from ...plan import BODY, Plan, Step
+from ...records import record
 from . import native
 from .binding import BoundStep, constant_operands, first_facts
 from .binding_checks import check_memory
@@ -37,7 +38,7 @@ MAX_BINDINGS = 16  # sizes of inputs whose bindings are kept: those last used
 MAX_REGIONS = 64   # of regions that begin within a plan (see regions.py)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimedStep:
     """An executed step of one run: when it began and ended, in nanoseconds of a common clock, and the types of all
     buffers then."""
@@ -48,7 +49,7 @@ class TimedStep:
     end: int
 
 
-@dataclass
+@record(frozen=False)
 class Pool:
     """A bound region and idle contexts for it; a run takes one, or makes one where all are busy. `results` are the
     shapes and dtypes of its outputs, flat where their layout is not plain."""

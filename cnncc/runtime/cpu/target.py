@@ -4,19 +4,19 @@ import dataclasses
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from cnncc.environment import cpu_restriction
 from cnncc.errors import InputError
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel_cache import read_entry, write_entry
 
 _CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")  # of /proc/cpuinfo on x86-64
 
 
-@dataclass(frozen=True)
+@record
 class Target:
     """What kernels are compiled for: LLVM's names, floats of a vector register, whether it converts float16."""
 

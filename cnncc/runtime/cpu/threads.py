@@ -5,13 +5,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnncc.errors import InputError
+from cnncc.records import record
 from cnncc.runtime.cpu import native
 
 NO_LIMIT = 1 << 40  # runs at a time
@@ -68,7 +68,7 @@ def _quota_v1(folder: Path) -> float | None:
 _chosen: dict[str, "ThreadingLayer"] = {}
 
 
-@dataclass(frozen=True)
+@record
 class ThreadingLayer:
     """``name`` is pool (our own), or Numba's omp, tbb or workqueue.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...errors import InputError
+from ...records import record
 
 __all__ = ["DEFAULT", "DEVICES", "Device", "issue_share", "model_of", "occupancy"]
 
 
-@dataclass(frozen=True)
+@record
 class Device:
     """`cores` are FP32 lanes of a multiprocessor (one FMA a cycle each), `clock` the boost clock in Hz, `bandwidth` of
     device memory in bytes a second, `l2` its cache in bytes; per multiprocessor: `shared` bytes, `registers` of 32

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from ...plan import REORDER, Plan, Step
+from ...records import record
 from ..cpu.binding import Binding, BoundStep
 from .device import ALIGNMENT, Arguments, Graph, Memory, Stream, device, pinned
 from .device_array import DeviceArray
@@ -35,7 +36,7 @@ MAX_GRAPHS = 16  # addresses of inputs and outputs for which a context keeps gra
 Place = tuple[str, int, int]  # "fixed", an address, 0; or "in" or "out", the number of a port, bytes from its start
 
 
-@dataclass(frozen=True)
+@record
 class Constants:
     """A step's constants in device memory: their addresses by word, and what keeps them there."""
 
@@ -43,7 +44,7 @@ class Constants:
     memory: Memory | None
 
 
-@dataclass(frozen=True)
+@record
 class Prepared:
     """A bound plan whose constants are on the device; shared by all contexts of that binding. `compute` gives the
     results of a step that has no CUDA kernel, from its operands."""
@@ -54,7 +55,7 @@ class Prepared:
     compute: Compute
 
 
-@dataclass
+@record(frozen=False)
 class _Piece:
     """What one step puts into the stream; `host` is one that runs on the CPU instead."""
 

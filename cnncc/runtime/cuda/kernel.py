@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ...errors import PlanInvalid
+from ...records import record
 from ..cpu.elements import SIZES
 from ..cpu.kernel import Params, ceil_div, make_params
 
@@ -39,7 +40,7 @@ def _one(**params: int | str) -> int:
     return 1
 
 
-@dataclass(frozen=True)
+@record
 class Kernel:
     """A family of CUDA functions, one per choice of ``params``.
 
@@ -59,7 +60,7 @@ class Kernel:
     blocks: Callable[..., int] = _one
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Work:
     """What a stage asks of the machine: floating-point operations that are issued, surplus ones included, and bytes
     that come from or go to device memory."""
@@ -68,7 +69,7 @@ class Work:
     bytes: float
 
 
-@dataclass(frozen=True)
+@record
 class Stage:
     """One kernel launch: ``grid`` blocks of ``block`` threads, with ``shared`` bytes of dynamic shared memory each.
 
@@ -109,7 +110,7 @@ class Stage:
         return self.kernel.name, self.params
 
 
-@dataclass(frozen=True)
+@record
 class Launch:
     """A step: kernel launches in order, one after another in one stream; none where there is nothing to do.
 

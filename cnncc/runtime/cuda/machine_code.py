@@ -10,12 +10,12 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from ...errors import InputError
+from ...records import record
 
 __all__ = ["MULTIPLY", "MachineCode", "find_tool", "read_machine_code"]
 
@@ -27,7 +27,7 @@ _BRANCH = re.compile(r"^BRA.*`\((\.L_\w+)\)")
 _USAGE = re.compile(r"(REG|STACK|SHARED|LOCAL):(\d+)")
 
 
-@dataclass(frozen=True)
+@record
 class MachineCode:
     """A kernel's use of a multiprocessor and its instructions, without predicates. ``loops`` are the ranges of
     instructions between a backward branch's target and the branch, both included."""

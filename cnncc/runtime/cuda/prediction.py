@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...costs import cost
 from ...plan import REORDER, Plan
+from ...records import record
 from ..cpu.binding import Binding, BoundStep, bind
 from .devices import Device, issue_share, occupancy
 from .kernel import Launch, Stage, Work, ceil_div
@@ -28,7 +28,7 @@ LIGHT_REGISTERS = 40  # of a thread of a kernel that is no matrix product
 PCIE = 25e9           # bytes a second between the memories, for steps without a CUDA kernel
 
 
-@dataclass(frozen=True)
+@record
 class Layer:
     """One step. `flops` and `bytes` are what its kernels ask for, surplus of tiles included; `blocks` and `waves` are
     those of the kernel that computes most; `limit` is what takes longest: compute, memory, gaps, or the CPU (then
@@ -46,7 +46,7 @@ class Layer:
     seconds: float
 
 
-@dataclass(frozen=True)
+@record
 class Prediction:
     """`seconds` is the sum of the layers', `flops` what the operators need, without the surplus of tiles."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from ...records import record
 
 __all__ = ["ACCUMULATORS", "Reduction", "build_reduction"]
 
@@ -16,7 +17,7 @@ ACCUMULATORS: dict[str, Any] = {"f32": np.float32, "f64": np.float64, "i32": np.
                                 "i8": np.int32, "u8": np.int32}
 
 
-@dataclass(frozen=True)
+@record
 class Reduction:
     """`start` is what no numbers give; `step(total, x)` and `merge(total, total)` give totals, and
     `finish(total, count)` the result; `number` is the type of all these."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import InputError
 from ...ir import TensorType
 from ...plan import BODY, Plan, Step
+from ...records import record
 from ..cpu.binding import Binding, BoundStep, constant_operands, first_facts
 from ..cpu.limits import Limits
 from ..cpu.regions import bind_region, last_reads
@@ -30,7 +31,7 @@ Array = np.ndarray[Any, Any]
 CONTEXTS = 4  # idle ones that are kept: each has memory of its own on the device
 
 
-@dataclass
+@record(frozen=False)
 class Pool:
     """A bound plan and idle contexts for it; a run takes one, or makes one where all are busy. `results` are the shapes
     and dtypes of its outputs."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ...records import record
 from .devices import Device, issue_share, occupancy
 from .kernel import ceil_div
 from .kernels.conv_direct import STEP, Tile
@@ -25,7 +25,7 @@ LEAST_STEPS = 4        # of a part
 PROLOGUE = 1.5e-6      # of a block: its first step comes from memory, its sums go there
 
 
-@dataclass(frozen=True)
+@record
 class Product:
     """``batch`` products [m, k] x [k, n]; ``moved`` bytes come from or go to device memory, whatever the tile."""
 

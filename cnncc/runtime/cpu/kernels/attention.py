@@ -13,8 +13,8 @@ by side. ``group`` queries' heads share a head of keys and values.
 """
 
 import math
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.gemm import choose_tile
 
@@ -30,7 +30,7 @@ WANTED_TASKS = 16
 KEY_BLOCK = 512  # keys of a block, at most
 
 
-@dataclass(frozen=True)
+@record
 class Steps:
     """Distances in ELEMENTS between batches, heads and rows, 0 where broadcast."""
 
@@ -39,7 +39,7 @@ class Steps:
     row: int
 
 
-@dataclass(frozen=True)
+@record
 class AttentionShape:
     """q [batch, heads, queries, size], k [batch, heads / group, keys, size], v [.., keys, v_size], y as q with v_size;
     mask, if there is one, [batch, heads, queries, keys]."""

@@ -16,10 +16,10 @@ tap ``rows`` addresses and ``rows`` distances (int64).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
@@ -44,7 +44,7 @@ TILES = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class ConvShape:
     """A convolution with the spatial rank lifted to 3 (leading ones). Sizes per image; channels over all groups."""
 

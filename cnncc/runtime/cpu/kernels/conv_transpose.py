@@ -13,10 +13,10 @@ Layouts (float32): x is [N, IC/c, D*H*W, c], y is [N, OC/c, OD*OH*OW, c], bias i
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels import conv_direct
 
@@ -31,7 +31,7 @@ TASK_FLOPS, MOST_PIXELS, MANY_TASKS = 4e6, 192, 16
 Three = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@record
 class TransposeShape:
     """A transposed convolution with the spatial rank lifted to 3 (leading ones); channels over all groups."""
 

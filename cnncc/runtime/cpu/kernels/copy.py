@@ -10,8 +10,8 @@ After neighbouring axes are merged there are five forms, by what the last axis o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
 OPERANDS = ("x", "y")
@@ -25,7 +25,7 @@ WAYS = (2, 3, 4)
 PAIRS = ("transpose", "weave", "unweave")  # forms over two axes at once
 
 
-@dataclass(frozen=True)
+@record
 class Axis:
     """``size`` elements, ``x`` apart in the source and ``y`` in the target."""
 

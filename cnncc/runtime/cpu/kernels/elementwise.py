@@ -8,8 +8,8 @@ again, so that one inner loop serves all combinations.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.elements import SIZES
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
@@ -25,7 +25,7 @@ DIMS = (
 TASK_ELEMENTS = 16 << 10
 
 
-@dataclass(frozen=True)
+@record
 class Walk:
     """How an operand is read: its mode, its steps along the outer axes and all it has, in elements of its own.
 
@@ -38,7 +38,7 @@ class Walk:
     limit: int = 0
 
 
-@dataclass(frozen=True)
+@record
 class View:
     """The output's outer axes and its inner one, and the operands' walks."""
 

@@ -14,10 +14,10 @@ C (``add``) is 0 absent, 1 contiguous in n (row distance 0 for a bias), 2 one va
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
 OPERANDS = ("a", "b", "c", "r", "y", "scratch")
@@ -37,7 +37,7 @@ DOTS_TILES = {16: ((1, 8), (2, 6), (4, 4), (6, 4)), 8: ((1, 8), (2, 4), (4, 3)),
 COPY_ROWS = 24  # rows of A that pay for copying a panel of B
 
 
-@dataclass(frozen=True)
+@record
 class GemmShape:
     """Sizes, and distances in ELEMENTS: of A along (m, k), of B along (k, n), of C along (m, n), and per batch
     dimension (outermost first, at most 3; 0 where broadcast). y is contiguous [*batch, M, N]."""

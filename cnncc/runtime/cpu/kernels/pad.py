@@ -5,8 +5,8 @@ constant (mode constant), the nearest element (edge), the mirror image (reflect)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
 OPERANDS = ("x", "value", "y")
@@ -18,7 +18,7 @@ DIMS = (
 TASK_BYTES = 64 << 10
 
 
-@dataclass(frozen=True)
+@record
 class PadAxis:
     """``size`` output elements, ``begin`` of them before the first of ``kept`` input elements, ``step`` apart."""
 

@@ -7,8 +7,8 @@ a kernel of their own, in which a vector is so many neighbouring windows.
 """
 
 import math
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.elements import SIZES
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
@@ -23,7 +23,7 @@ COLUMN_STRIDES, COLUMN_TAPS = (1, 2), 7
 Three = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@record
 class PoolShape:
     """A pool with the spatial rank lifted to 3 (leading ones). ``planes`` is N * C where plain, N * blocks otherwise.
 

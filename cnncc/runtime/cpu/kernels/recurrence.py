@@ -11,10 +11,10 @@ Private memory: four arrays [rows, pitch] a task: h, the new h, c (LSTM) or z (G
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "r", "b", "p", "lens", "h0", "c0", "y", "yh", "yc", "scratch")
@@ -38,7 +38,7 @@ FUNCTIONS = {
 OWN_FUNCTIONS = ("affine", "scaledtanh", "thresholdedrelu", "softsign")
 
 
-@dataclass(frozen=True)
+@record
 class Walk:
     """What is walked: T ``steps`` of N sequences of H units; ``backwards`` has bit d set where direction d is.
 
@@ -55,7 +55,7 @@ class Walk:
     batch_first: bool
 
 
-@dataclass(frozen=True)
+@record
 class Packing:
     """How weights lie: in panels of about that many vectors (of TILES). It does not depend on T and N."""
 

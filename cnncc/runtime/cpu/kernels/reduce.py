@@ -6,8 +6,8 @@ Blocked [N, blocks, pixels, lanes] is the latter with inner = C, whose vectors l
 Sums go over blocks of 64 numbers a lane, whose sums are added in turn.
 """
 
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.elements import SIZES
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
@@ -20,7 +20,7 @@ WIDE = 4  # vectors side by side, or accumulators of one vector
 TASK_BYTES = 32 << 10
 
 
-@dataclass(frozen=True)
+@record
 class ReduceShape:
     """The axes of a reduction, merged; ``inner`` is None where the last axis is reduced. Sizes in elements."""
 

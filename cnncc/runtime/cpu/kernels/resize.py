@@ -9,8 +9,8 @@ once for all of them, and put into a table on the stack.
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
 
 OPERANDS = ("x", "y")
@@ -25,7 +25,7 @@ COLUMNS, MOST_ROWS, MANY_TASKS = 32, 8, 16
 Three = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@record
 class Line:
     """How an axis is sampled; the default leaves it as it is."""
 

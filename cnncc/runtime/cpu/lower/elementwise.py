@@ -7,7 +7,6 @@ altogether are broadcast within the kernel. Otherwise everything is plain, and a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ....errors import PlanInvalid
 from ....ir import DimLike, DType, Op, TensorType
 from ....ops.activation import ActivationOp
+from ....records import record
 from ..kernel import Launch
 from ..kernels import elementwise
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
@@ -29,7 +29,7 @@ MAX_RANK = elementwise.OUTER + 1
 _SINGLE = (DType.F32, DType.F16)
 
 
-@dataclass(frozen=True)
+@record
 class Formula:
     """A row of runtime/cpu/formulas.py and its parameters."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ....errors import PlanInvalid
 from ....ir import Activation, DType, TensorType
 from ....ops.integer_conv import clip_ends
 from ....ops.quantize import quantized
+from ....records import record
 from ..kernel import Launch, ceil_div
 from ..kernels import conv_integer, conv_integer_depthwise, conv_integer_first, gemm_integer
 from ..kernels.conv_direct import ConvShape
@@ -30,7 +30,7 @@ Array = np.ndarray[Any, Any]
 Inputs = Sequence[Tensor | None]
 
 
-@dataclass(frozen=True)
+@record
 class Roles:
     """The numbers of an operator's operands; None where it has none. `product`: the scale of the sums is x_scale times
     w_scale (divided by y_scale); else `w_scale` is all of it."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ....ops.conv import Conv
 from ....plan import REFERENCE, Plan
+from ....records import record
 from ..lower.accuracy import sum_bound, winograd_bounds
 from ..lower.conv import ConvLowering
 from ..lower.conv_algorithms import algorithm_name
@@ -19,7 +19,7 @@ from .tune import is_cold, native_convolutions
 __all__ = ["Alternative", "ConvChoice", "explain"]
 
 
-@dataclass(frozen=True)
+@record
 class Alternative:
     """`estimate`: by the cost model, in units of the chosen one's; `seconds` where it was measured."""
 
@@ -28,7 +28,7 @@ class Alternative:
     seconds: float | None
 
 
-@dataclass(frozen=True)
+@record
 class ConvChoice:
     """One convolution: `estimate` is the cost model's, in millions of vector FMAs; `seconds` where it was measured.
     `reason` says why it runs on no kernel."""

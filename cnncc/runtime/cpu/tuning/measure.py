@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ....ir import Operand, TensorType
 from ....ops.conv import Conv
 from ....ops.identity import Identity
 from ....plan import REORDER, Buffer, Plan, Port, Step
+from ....records import record
 from ..binding import Binding, bind, constant_operands
 from ..execution import Context, Prepared
 from ..large_pages import Room, empty_bytes
@@ -29,7 +29,7 @@ LAGGING = 1.3   # times the best time: what took longer in the first rounds is n
 FIRST_ROUNDS, MOST_ROUNDS = 3, 15
 
 
-@dataclass(frozen=True)
+@record
 class Candidate:
     """An algorithm by its name in ALGORITHMS, and parameters. `str` is its name in tuning files."""
 

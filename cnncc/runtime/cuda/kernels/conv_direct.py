@@ -25,10 +25,10 @@ there is none; bias [G, OC/G up to bm]; taps as `pack_taps` and conv_transpose m
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from cnncc.records import record
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels import conv_sum
@@ -47,7 +47,7 @@ MAX_TABLE = 512    # entries of the table of `taps`
 MAX_BITS = 30      # steps along the axes that a mask has bits for
 
 
-@dataclass(frozen=True)
+@record
 class Tile:
     """``m`` output channels x ``n`` pixels, in steps of ``k``; ``parts`` blocks share the steps of one. With ``tensor``
     on tensor cores, which take numbers rounded to TF32."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from cnncc.records import record
 from cnncc.runtime.cpu.elements import SIZES
 from cnncc.runtime.cpu.kernels.elementwise import INPUTS, OUTER, STREAM, View, Walk
 from cnncc.runtime.cuda.formulas import FOLDED
@@ -33,7 +33,7 @@ FLAGS = ("equal", "greater", "greater_or_equal", "is_inf", "is_minus_inf", "is_n
          "less_or_equal", "not")  # formulas that give booleans
 
 
-@dataclass(frozen=True)
+@record
 class Part:
     """A formula of a chain, the numbers of its operands, and its parameters."""
 
