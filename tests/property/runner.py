@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lowered import Prepared, Setting, prepare, run_lowered
 
 from cnncc.ir import Graph, TensorType
 from cnncc.ir.printer import format_graph
 from cnncc.ir.types import DType
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lowering import PLAIN, Refusal
+from tests.runtime.cpu.lowered import Prepared, Setting, prepare, run_lowered
 
 from .bounds import UNIT, error_bound, exact
 from .draws import DRAWS, Case, draw

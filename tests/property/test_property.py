@@ -42,8 +42,8 @@ def test_cases_are_drawn_anew_from_their_numbers(kind: str) -> None:
 
 def test_every_kernel_runs_between_guard_pages() -> None:
     """Each is launched by cases of test_cases.py, all of which run in guarded memory, or by those of this folder."""
-    import test_cases
-    from lowered import kernels_of, prepare
+    from tests.runtime.cpu import test_cases
+    from tests.runtime.cpu.lowered import kernels_of, prepare
 
     found = {key[0] for trial in test_cases.trials() for key in kernels_of(*test_cases.asked(*trial.values))}
     for number in range(200):

@@ -1,10 +1,10 @@
 """Running one kernel launch through the real executor, and float64 references."""
 
 import numpy as np
-from guard import Guarded, run_guarded
 
 from cnncc.runtime.cpu.kernel import Launch, ceil_div
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from tests.runtime.cpu.guard import Guarded, run_guarded
 
 UNIT = 2.0**-24
 

@@ -4,14 +4,14 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from guard import CANARY, Guarded, run_guarded
-from harness import from_blocked, to_blocked
 
 from cnncc.ir import DType, Op, Operand, TensorType
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.kernel import Launch
 from cnncc.runtime.cpu.lower.table import LOWERINGS
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, stored_elements
+from tests.runtime.cpu.guard import CANARY, Guarded, run_guarded
+from tests.runtime.cpu.harness import from_blocked, to_blocked
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Every kernel on every tail: an axis of its operands takes each length up to a little over two vectors, in memory that
 ends, and then begins, at a page that nobody may touch.
 
-    python -m tails LAST        # in this folder; LAST is a file for the name of what runs, should it crash
+    python -m tests.runtime.cpu.tails LAST        # LAST is a file for the name of what runs, should it crash
 
 Inputs and weights cannot be written, scratch holds signalling NaN, and what a kernel does not declare to write stays as
 it was (guard.py). The cases are those of the operators' own tests and of tests/property, an axis resized; results must
@@ -19,16 +19,13 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
-
-import test_cases
-from lowered import Prepared, Setting, layouts_to_try, prepare, run_lowered
-
 from cnncc.errors import CnnccError
 from cnncc.ir import Op
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lowering import Choice
 from tests.property.draws import DRAWS, draw
+from tests.runtime.cpu import test_cases
+from tests.runtime.cpu.lowered import Prepared, Setting, layouts_to_try, prepare, run_lowered
 
 Array = np.ndarray[Any, Any]
 Arrays = Sequence[Array | None]

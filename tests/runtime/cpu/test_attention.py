@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from harness import UNIT, run
 
 from cnncc.ops.attention import Attention
 from cnncc.runtime.cpu.kernels import attention
 from cnncc.runtime.cpu.kernels.attention import AttentionShape, Steps
+from tests.runtime.cpu.harness import UNIT, run
 
 
 def check(rng, lanes, batch, heads, group, queries, keys, size, v_size, joined, masked, causal, softcap=0.0):

@@ -5,7 +5,6 @@ import pkgutil
 
 import numpy as np
 import pytest
-from lowered import all_runs, kernels_of
 
 import tests.ops
 from cnncc.ir import DType
@@ -13,6 +12,7 @@ from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lower.table import LOWERINGS
 from cnncc.runtime.cpu.lowering import Refusal
 from tests.ops.cases import Case, alike
+from tests.runtime.cpu.lowered import all_runs, kernels_of
 
 # Largest error over largest output where a kernel rounds otherwise than the reference.
 FACTOR = {"LRN": 4.0, "Gemm": 4.0, "MatMul": 4.0, "Conv": 4.0, "ConvTranspose": 4.0}

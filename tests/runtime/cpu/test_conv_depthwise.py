@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from harness import UNIT, conv_reference, from_blocked, random_groups, run, to_blocked
 
 from cnncc.runtime.cpu.kernels import conv_depthwise
+from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, random_groups, run, to_blocked
 
 
 @pytest.mark.parametrize("seed", range(24))

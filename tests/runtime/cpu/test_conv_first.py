@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
 
 from cnncc.runtime.cpu.kernels import conv_direct, conv_first
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
 
 
 def check(shape: ConvShape, lanes: int, seed: int, tile=None, residual=False, threads=1) -> None:

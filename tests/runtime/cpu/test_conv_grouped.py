@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from harness import UNIT, conv_reference, from_blocked, random_groups, run, to_blocked
 
 from cnncc.runtime.cpu.kernels import conv_grouped
 from cnncc.runtime.cpu.lower.conv import ALGORITHMS
+from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, random_groups, run, to_blocked
 
 WIDE = [(16, 16, 32, (14, 1)), (16, 32, 16, (7, 2)), (8, 8, 8, (6, 2)), (4, 4, 12, (8, 1))]
 NARROW = [(16, 8, 8, (14, 1)), (16, 4, 4, (8, 1)), (8, 2, 2, (8, 1)), (4, 2, 2, (14, 1))]

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import conv_reference, from_blocked
-from lowered import CANARY, Guarded, run_guarded
-from test_conv_direct import random_shape
 
 from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.kernels import conv_integer
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cpu.lowering import to_blocked
+from tests.runtime.cpu.harness import conv_reference, from_blocked
+from tests.runtime.cpu.lowered import CANARY, Guarded, run_guarded
+from tests.runtime.cpu.test_conv_direct import random_shape
 
 TYPES = {"u8": np.uint8, "i8": np.int8, "f32": np.float32, "i32": np.int32}
 CLIP = (-3.0, 4.0)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from harness import conv_reference, from_blocked, lift
-from lowered import CANARY, Guarded, run_guarded
-from test_conv_integer import CLIP, TYPES, blocked_bytes, expected, numbers
 
 from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.kernels import conv_integer, conv_integer_depthwise
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from tests.runtime.cpu.harness import conv_reference, from_blocked, lift
+from tests.runtime.cpu.lowered import CANARY, Guarded, run_guarded
+from tests.runtime.cpu.test_conv_integer import CLIP, TYPES, blocked_bytes, expected, numbers
 
 
 def shape_of(rng, lanes: int, rank: int, kernel: tuple[int, ...], stride: int, dilation: int) -> ConvShape:

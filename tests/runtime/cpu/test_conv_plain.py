@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from harness import UNIT, conv_reference, lift, run
 
 from cnncc.runtime.cpu.kernels import conv_grouped_1x1, conv_plain
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from tests.runtime.cpu.harness import UNIT, conv_reference, lift, run
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import Setting, run_lowered
 
 from cnncc.ir import Activation
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import Setting, run_lowered
 
 WIDTHS = (16, 8, 4)
 

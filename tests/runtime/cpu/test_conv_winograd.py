@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from lowered import Setting, run_lowered
 
 from cnncc.ops import OPS
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
 from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, WEIGHTS
+from tests.runtime.cpu.lowered import Setting, run_lowered
 
 
 @pytest.mark.parametrize("m", [1, 2, 4, 6])

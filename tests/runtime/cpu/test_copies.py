@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from guard import Guarded, execute, run_guarded
-from lowered import all_runs, choose, run_lowered, tensors_of
 
 from cnncc.ir import Op
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.kernels import copy, join
 from cnncc.runtime.cpu.kernels.copy import Axis
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Refusal
+from tests.runtime.cpu.guard import Guarded, execute, run_guarded
+from tests.runtime.cpu.lowered import all_runs, choose, run_lowered, tensors_of
 
 TYPES = ["float32", "uint8", "float16", "float64"]
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import Setting, all_runs, run_lowered
 
 from cnncc.ir import DType, Op
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import Setting, all_runs, run_lowered
 
 
 def numbers(shape, seed: int = 0) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from lowered import all_runs, run_lowered
 
 from cnncc.ops import OPS
+from tests.runtime.cpu.lowered import all_runs, run_lowered
 
 
 def equal(op, arrays, **more) -> None:

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from harness import UNIT, run
 
 import cnncc
 from cnncc.ir import parse_graph
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.kernels import gemm
 from cnncc.runtime.cpu.kernels.gemm import GemmShape
+from tests.runtime.cpu.harness import UNIT, run
 
 
 def check(rng, m, n, k, lanes, form, threads=1, packed=False, add=1, tile=None, a_transposed=False, batch=()):

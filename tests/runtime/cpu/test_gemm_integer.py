@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from lowered import CANARY, Guarded, run_guarded
-from test_conv_integer import CLIP, TYPES, expected, numbers
 
 from cnncc.runtime.cpu.kernels import conv_integer, gemm_integer
+from tests.runtime.cpu.lowered import CANARY, Guarded, run_guarded
+from tests.runtime.cpu.test_conv_integer import CLIP, TYPES, expected, numbers
 
 
 def check(m: int, n: int, k: int, lanes: int, seed: int, source: str, result: str, sums: bool, vnni: bool) -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import all_runs, run_lowered
 
 from cnncc.ops import OPS
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import all_runs, run_lowered
 
 
 def numbers(seed: int, *shape: int) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import all_runs, run_lowered
 
 from cnncc.ir import Op, Operand, TensorType
 from cnncc.ir.types import DType
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.lower.table import LOWERINGS
 from cnncc.runtime.cpu.lowering import Refusal, Tensor
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import all_runs, run_lowered
 
 WIDTHS = (16, 8, 4)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import Setting, run_lowered
 
 import cnncc
 from cnncc.ir import Graph, TensorType, evaluate, parse_type
 from cnncc.ops.recurrent import GRU, LSTM, RNN, Recurrent
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import Setting, run_lowered
 
 Array = np.ndarray[Any, Any]
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import all_runs, choose, run_lowered, tensors_of
 
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Refusal
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import all_runs, choose, run_lowered, tensors_of
 
 SUMS = ["ReduceSum", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd", "ReduceMax", "ReduceMin",
         "ReduceLogSum", "ReduceLogSumExp"]  # fmt: skip

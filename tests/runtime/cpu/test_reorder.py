@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from guard import Guarded, run_guarded
-from harness import from_blocked, to_blocked
 
 from cnncc.runtime.cpu.kernels.reorder import launch_reorder
+from tests.runtime.cpu.guard import Guarded, run_guarded
+from tests.runtime.cpu.harness import from_blocked, to_blocked
 
 SHAPES = [
     (1, 16, 4, 4), (2, 3, 5, 7), (1, 1, 1, 1), (3, 5), (1, 33, 1, 1), (2, 17, 23), (1, 20, 2, 3, 5), (1, 64, 30, 41),

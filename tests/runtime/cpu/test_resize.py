@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import all_runs, run_lowered
 
 from cnncc.ops import OPS
 from cnncc.ops.interpolation import COORDINATES, NEAREST_MODES
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import all_runs, run_lowered
 
 WIDTHS = (16, 4)
 

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from harness import UNIT
-from lowered import all_runs, run_lowered
 
 from cnncc.ops import OPS
+from tests.runtime.cpu.harness import UNIT
+from tests.runtime.cpu.lowered import all_runs, run_lowered
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from lowered import all_runs
 
 from cnncc.ir import DType
 from cnncc.ops import OPS
 from cnncc.runtime.cpu.kernels.top_k import DTYPES
+from tests.runtime.cpu.lowered import all_runs
 
 
 def ranked(dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -4,11 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tails import LENGTHS
-
 from cnncc.runtime.cpu.kernels.table import KERNELS
+from tests.runtime.cpu.tails import LENGTHS
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
 # Kernels that are no operator's step, or whose operators' cases do not stretch, and the tests that run them, guarded
 # where they are steps.
 OTHERS = {
@@ -21,8 +20,8 @@ OTHERS = {
 
 def test_every_kernel_on_every_tail(tmp_path: Path) -> None:
     last = tmp_path / "last"
-    command = [sys.executable, "-X", "faulthandler", "tails.py", str(last)]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.runtime.cpu.tails", str(last)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"what ran last: {last.read_text()}\n{done.stdout}\n{done.stderr}"
     found = dict(line.split(": ") for line in done.stdout.splitlines() if ": " in line)
     assert set(KERNELS) - set(OTHERS) == set(found)

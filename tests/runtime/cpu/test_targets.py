@@ -15,13 +15,11 @@ ROOT = Path(__file__).parents[3]
 # What runs on each, beside the conversions of float16 below: networks with most kinds of kernels, and formulas.
 CHOSEN = ["tests/zoo/test_runs.py", "tests/runtime/cpu/test_vmath.py", "-k", "lenet5 or shufflenet_v2 or test_vmath"]
 HALVES = """
-import sys
-sys.path[:0] = ["tests/runtime/cpu", "."]
 import numpy as np
-from lowered import Setting, run_lowered
 from cnncc.ir import DType
 from cnncc.ops import OPS
 from cnncc.runtime.cpu import native
+from tests.runtime.cpu.lowered import Setting, run_lowered
 
 def cast(x, to):
     return run_lowered(OPS["Cast"](to=to), [x], setting=Setting(native.host_lanes()))[0]

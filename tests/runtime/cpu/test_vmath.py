@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from harness import run, to_blocked
 
 from cnncc.runtime.cpu.epilogue import ACTIVATIONS
 from cnncc.runtime.cpu.kernels import conv_depthwise
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from tests.runtime.cpu.harness import run, to_blocked
 
 _erf = np.vectorize(math.erf)
 
