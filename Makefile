@@ -32,7 +32,7 @@ sass: $(VENV)/sass.stamp  ## compile every CUDA kernel to machine code: register
 
 check: $(VENV)/check.stamp  ## lint and type-check
 	$(PY) -m ruff check .
-	$(PY) -m mypy cnncc
+	$(PY) -m mypy cnncc tests
 
 bench: $(VENV)/bench.stamp  ## measure against ONNX Runtime, OpenVINO and ncnn; ARGS="--quick", "--batch 1 8 32", ...
 	$(PY) benchmarks/networks.py $(ARGS)

@@ -327,7 +327,7 @@ def sites() -> Iterator[Site]:
         for function in ast.parse(source).body:
             if isinstance(function, ast.FunctionDef) and function.name not in OTHERS | {"_fail"}:
                 for node in ast.walk(function):
-                    if is_check(node):
+                    if isinstance(node, ast.stmt | ast.expr) and is_check(node):
                         yield Site(name, function.name, node.lineno, node.end_lineno or node.lineno)
 
 

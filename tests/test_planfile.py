@@ -26,6 +26,7 @@ from cnncc.parallel import in_parallel
 from cnncc.plan import Arena, Buffer, Plan, Port, Step
 from cnncc.plan_checks import check_plan
 from cnncc.planfile import parse_plan, plan_bytes, read_plan, write_plan
+from tests.fuzz.plan_draft import seal, take_apart
 
 NAME = 'Bild \ud800 "\u6f22\u5b57"\n\u202e'  # any text may be a name, even half a surrogate pair
 
@@ -63,25 +64,6 @@ def assert_same(a: Plan, b: Plan) -> None:
     for number, array in a.weights.items():
         other = b.weights[number]
         assert (array.dtype, array.shape, array.tobytes()) == (other.dtype, other.shape, other.tobytes())
-
-
-# Files built here from the description of the format, independently of the writer.
-
-
-def take_apart(data: bytes) -> tuple[dict[str, Any], bytes]:
-    length, start = struct.unpack_from("<QQ", data, 16)
-    return json.loads(data[64:64 + length]), data[start:]
-
-
-def seal(header: bytes, weights: bytes, *, version: int = 1, features: int = 0, spare: int = 0,
-         start: int | None = None, total: int | None = None) -> bytes:
-    end = -(-(64 + len(header)) // 64) * 64
-    start = end if start is None else start
-    prelude = struct.pack("<8sIIQQQQIII", b"CNNCCPLN", version, features, len(header), start, len(weights),
-                          start + len(weights) if total is None else total, zlib.crc32(header), zlib.crc32(weights),
-                          spare)
-    prelude += struct.pack("<I", zlib.crc32(prelude))
-    return prelude + header + bytes(end - 64 - len(header)) + weights
 
 
 def edited(good: bytes, edit: Callable[[dict[str, Any]], Any]) -> bytes:

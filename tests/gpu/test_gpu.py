@@ -20,18 +20,18 @@ from cnncc.errors import UnsupportedError
 from cnncc.ir import DType, Graph
 from cnncc.runtime.cuda.lower.table import LOWERINGS
 from tests.ops.cases import Case, alike
-from tests.runtime.cuda.test_cases import CONSTANTS, MODULES
+from tests.ops.every import cases_of, constants_of
 
 ROOT = Path(__file__).parents[2]
-CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if case.op.op_type in LOWERINGS]
+CASES = cases_of(LOWERINGS)
 NETWORKS = ("resnet18", "vgg16", "mobilenet_v2", "densenet121", "googlenet", "efficientnet_b0", "squeezenet", "unet")
 TOLERANCE = {"default": 1e-4, "tf32": 5e-3}  # largest difference from the CPU's kernels over the largest output
 
 
 def graph_of(case: Case, dtype: DType) -> tuple[Graph, dict[str, np.ndarray]]:
     """The case as a network of one node, whose constants are weights; and its other inputs."""
-    graph, feeds, constants = Graph("case"), {}, CONSTANTS.get(case.op.op_type, case.constants)
-    if case.op.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+    graph, feeds, constants = Graph("case"), {}, constants_of(case)
+    if case.op.op_type in ("Gemm", "MatMul"):
         constants = tuple(range(1, 3))
     values: list[Any] = []
     for number, array in enumerate(case.arrays(dtype)):

@@ -45,7 +45,7 @@ def test_every_kernel_runs_between_guard_pages() -> None:
     from tests.runtime.cpu import test_cases
     from tests.runtime.cpu.lowered import kernels_of, prepare
 
-    found = {key[0] for trial in test_cases.trials() for key in kernels_of(*test_cases.asked(*trial.values))}
+    found = {key[0] for trial in test_cases.TRIALS for key in kernels_of(*test_cases.asked(*trial.values))}
     for number in range(200):
         _, case = draw(0, number, native.host_lanes())
         layouts = [*case.layouts, *["plain"] * len(case.arrays)][:len(case.arrays)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ def chosen(x, w, accuracy="default", dtype=np.float32, **attributes):
     weights = np.random.default_rng(0).standard_normal(w).astype(dtype)
     kind = DType.of(weights.dtype)
     inputs = [Tensor(TensorType(kind, x)), Tensor(TensorType(kind, w), value=weights, constant=True)]
-    op, lowering = OPS["Conv"](**attributes), ConvLowering(accuracy)
+    op: Any = OPS["Conv"](**attributes)
+    lowering = ConvLowering(accuracy)
     y = TensorType(kind, (x[0], w[0], *op.windows(x, w).output))
     choice = lowering.choose(op, inputs, [y], 1)
     return choice, None if isinstance(choice, Refusal) else lowering.launch(op, choice, inputs, [Tensor(y)], 1)

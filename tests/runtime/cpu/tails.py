@@ -86,9 +86,9 @@ def all_cases() -> Iterator[tuple[Op, Arrays, tuple[int, ...], tuple[str, ...], 
         for layouts in layouts_to_try(arrays, constants):
             yield op, arrays, tuple(constants), tuple(layouts), None, outputs
     for number in range(len(DRAWS)):
-        case = draw(0, number, LANES)[1]
-        layouts = (*case.layouts, *["plain"] * len(case.arrays))[:len(case.arrays)]
-        yield case.op, case.arrays, tuple(case.constants), layouts, case.choice, 1
+        drawn = draw(0, number, LANES)[1]
+        layouts = (*drawn.layouts, *["plain"] * len(drawn.arrays))[:len(drawn.arrays)]
+        yield drawn.op, drawn.arrays, tuple(drawn.constants), layouts, drawn.choice, 1
 
 
 def trials() -> list[Trial]:

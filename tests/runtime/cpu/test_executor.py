@@ -202,7 +202,7 @@ def test_threads_that_the_system_refuses_are_done_without(adder, monkeypatch: py
     layer = executor.threading_layer()
     if layer.name != "pool":
         pytest.skip("another layer starts its own threads")
-    cells, table = make(adder, 50, 10, layer.start.__self__._started + 5)
+    cells, table = make(adder, 50, 10, layer.start.__self__._started + 5)  # type: ignore[attr-defined]
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.warns(UserWarning, match="cnncc runs on fewer threads than"):

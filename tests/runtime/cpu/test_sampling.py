@@ -1,6 +1,7 @@
 """GridSample, RoiAlign, MaxRoiPool, Col2Im, MaxPool's places and MaxUnpool on native kernels, against references."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,8 @@ def test_pooled_regions_of_nothing() -> None:
     ((4, 5, 6), (2, 1, 3), {"pads": (0, 0, 2, 1, 0, 2)}),
 ])
 def test_col2im(sizes: tuple[int, ...], block: tuple[int, ...], more: dict[str, tuple[int, ...]]) -> None:
-    op, rng = OPS["Col2Im"](**more), np.random.default_rng(len(sizes))
+    op: Any = OPS["Col2Im"](**more)
+    rng = np.random.default_rng(len(sizes))
     blocks = math.prod(op.windows(sizes, block).counts)
     x = rng.standard_normal((2, 3 * math.prod(block), blocks)).astype(np.float32)
     arrays = [x, np.array(sizes), np.array(block)]

@@ -47,7 +47,8 @@ class Thread:
         self.index = Index(number % w, number // w % h, number // (w * h))
         self.warp, self.lane = divmod(number, WARP)
         self.epoch = self.warp_epoch = 0
-        self.fresh, self.lock, self.value, self.site = True, None, None, None
+        self.fresh, self.value, self.site = True, None, None
+        self.lock: threading.Lock | None = None
 
     def __str__(self) -> str:
         at, place = self.index, self.block.index

@@ -20,13 +20,12 @@ from cnncc.runtime.cuda.kernel import MAX_ELEMENTS, Launch
 from cnncc.runtime.cuda.lower.table import LOWERINGS
 from cnncc.runtime.cuda.lowering import LANES, PLAIN, Refusal, Tensor
 from tests.ops.cases import Case
-from tests.runtime.cuda.test_cases import CONSTANTS, MODULES
+from tests.ops.every import cases_of, constants_of
 
 SIZES = (0, 1, 2, 3, 5, 64, 4099, 70000, 2**31 - 1, 2**31, 2**40)
 NUMBERS = (0, 1, 2, 3, -1, 7, 4099, 2**31, 2**63 - 1, -2**63)
 TIMES = 6
-CASES = [case for module in MODULES for case in getattr(module, "CASES", []) if case.op.op_type in LOWERINGS]
-WEIGHTS = {"Conv": (1, 2), "ConvTranspose": (1, 2)}
+CASES = cases_of(LOWERINGS)
 
 def changed(rng: random.Random, op: Op) -> Op:
     """The operator, half of the time with another number in an attribute."""
@@ -44,7 +43,7 @@ def changed(rng: random.Random, op: Op) -> Op:
 
 def tensors(rng: random.Random, case: Case) -> list[Tensor | None]:
     """The case's operands with other sizes, equal ones staying equal most of the time, and other known numbers."""
-    constants = {**CONSTANTS, **WEIGHTS}.get(case.op.op_type, case.constants)
+    constants = constants_of(case)
     sizes: dict[int, int] = {}
 
     def size(d: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ CASES = {
 def test_transposed(name: str, tile: Tile) -> None:
     x_shape, w_shape, attributes = CASES[name]
     rng = np.random.default_rng(len(name))
-    op = OPS["ConvTranspose"](**attributes)
+    op: Any = OPS["ConvTranspose"](**attributes)
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (x_shape, w_shape))
     b = rng.standard_normal(w_shape[1] * op.group).astype(np.float32)
     want, size = (op.reference(*(np.asarray(f(a), np.float64) for a in (x, w, b)))[0] for f in (np.array, np.abs))
