@@ -18,6 +18,8 @@ from ..networks.runs import Array, assert_agree, reference
 HEAVY = {
     "vgg13": "vgg16 has the same layers",
     "vgg19": "vgg16 has the same layers",
+    "resnet101": "resnet50 has the same layers",
+    "resnet152": "resnet50 has the same layers",
     "wide_resnet50": "resnet50 has the same layers",
     "efficientnet_b3": "efficientnet_b2 has the same layers",
     "efficientnet_b4": "efficientnet_b2 has the same layers",
