@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.kernels import conv_direct
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
@@ -70,6 +71,21 @@ def test_pointwise(channels, pixels: int) -> None:
     shape = ConvShape(2, *channels, (1, 1, pixels), (1, 1, pixels), (1, 1, 1))
     assert shape.is_pointwise
     check(shape, 16, pixels, (6, 4), residual=True, threads=2)
+
+
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_sampled(groups: int, lanes: int) -> None:
+    """With strides and one tap pixels are copied, in groups that begin and end within rows, planes and claims."""
+    channels = (lanes * 3, lanes * 7) if groups > 1 else (lanes * 3 - 1, lanes * 7 - 2)
+    for size, stride in [((1, 19, 23), (1, 2, 3)), ((5, 6, 7), (2, 3, 2)), ((1, 1, 90), (1, 1, 4))]:
+        out = tuple(ceil_div(n, s) for n, s in zip(size, stride, strict=True))
+        shape = ConvShape(3, channels[0] * groups, channels[1] * groups, size, out, (1, 1, 1), stride, groups=groups)
+        assert shape.is_sampling and not shape.is_pointwise
+        check(shape, lanes, groups, conv_direct.choose_tile(shape, lanes), residual=groups > 1, relu=True, threads=2)
+    padded = ConvShape(1, channels[0], channels[1], (1, 5, 5), (1, 4, 4), (1, 1, 1), (1, 2, 2), pad=(0, 1, 1))
+    assert not padded.is_sampling
+    check(padded, lanes, groups)
 
 
 def test_chunks_of_input_channels() -> None:

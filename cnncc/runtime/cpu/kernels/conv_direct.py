@@ -7,11 +7,12 @@ A tile is ``rows`` output pixels (consecutive in OD*OH*OW, so tiles cross row en
 
 The addresses of the ``rows`` input pixels of each tap are computed once a tile, a pixel in the padding being replaced
 by a row of zeros; from one block of ``lanes`` input channels to the next they move by a distance, which is 0 for zeros.
+With one tap and strides ("sampled") a thread first copies the pixels of a group together, for all tiles of channels.
 
 Layouts (float32): x is [N, IC/c, D*H*W, c]; y and add are [N, OC/c, OD*OH*OW, c]; bias is
 [G, tiles, vectors * c]; weights are [G, tiles, IC/c, KD*KH*KW, c, vectors * c], the last input block being as short as
 the channels are (so surplus lanes of x are never read) and surplus output channels being zero. Scratch: for each
-tap ``rows`` addresses and ``rows`` distances (int64).
+tap ``rows`` addresses and ``rows`` distances (int64); sampled pixels as [IC/c, group_pixels, c].
 """
 
 import math
@@ -33,6 +34,7 @@ PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its p
 # From this size on, weights of one tap are gone over in parts that stay in L1: that pays for partial sums.
 WIDE_PANEL_BYTES, CHUNK_BYTES = 256 << 10, 32 << 10
 TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
+SAMPLED_BYTES = 256 << 10  # pixels that a thread copies together, to read them for each tile of output channels
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
 TILES = {
     16: {
@@ -70,7 +72,13 @@ class ConvShape:
     @property
     def is_pointwise(self) -> bool:
         """Output pixel p reads input pixel p and no other."""
-        return self.taps == 1 and self.stride == (1, 1, 1) and self.pad == (0, 0, 0) and self.size == self.out_size
+        return self.is_sampling and self.size == self.out_size
+
+    @property
+    def is_sampling(self) -> bool:
+        """An output pixel reads one input pixel, which is never in the padding."""
+        ends = zip(self.out_size, self.stride, self.size, strict=True)
+        return self.taps == 1 and self.pad == (0, 0, 0) and all((o - 1) * s < n for o, s, n in ends)
 
 
 def choose_tile(
@@ -112,40 +120,47 @@ def launch(
     x_image = x_block * groups * in_blocks
     y_bytes = shape.images * groups * blocks * shape.pixels * width
     w_bytes = groups * tiles * channels * shape.taps * vectors * width
-    group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles)
+    form = "pointwise" if shape.is_pointwise else "sampled" if shape.is_sampling else "general"
+    sampled = SAMPLED_BYTES // (in_blocks * width) if form == "sampled" else 0
+    group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles, sampled)
     pixel_groups = ceil_div(shape.pixels, group_pixels)
     panel = channels * shape.taps * vectors * width
     # Partial sums go to y, which may lie on the residual.
     whole = residual or group_pixels <= rows
-    part = CHUNK_BYTES if shape.is_pointwise and panel >= WIDE_PANEL_BYTES else PANEL_BYTES
+    part = CHUNK_BYTES if form != "general" and panel >= WIDE_PANEL_BYTES else PANEL_BYTES
     chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, part)))
     # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
-    oc_outer = int(tiles * _beyond_cache(x_image) < pixel_groups * shape.images * _beyond_cache(w_bytes // groups))
+    rereading = tiles * _beyond_cache(x_image), pixel_groups * shape.images * _beyond_cache(w_bytes // groups)
+    oc_outer = form != "sampled" and rereading[0] < rereading[1]
     dims = (
         x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
-        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, oc_outer, shape.images,
+        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), shape.images,
         float_word(a), float_word(b),
     )  # fmt: skip
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
         reads["add"] = (0, y_bytes)
     params = make_params(
-        lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual),
-        form="pointwise" if shape.is_pointwise else "general",
-    )  # fmt: skip
-    tasks = shape.images * groups * tiles * pixel_groups
-    scratch = 0 if shape.is_pointwise else 16 * rows * shape.taps
-    return Launch(KERNEL, params, dims, tasks, scratch=scratch, reads=reads, writes={"y": (0, y_bytes)})
+        lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual), form=form
+    )
+    sources = shape.images * groups * pixel_groups
+    scratch = {"pointwise": 0, "sampled": in_blocks * group_pixels * width, "general": 16 * rows * shape.taps}[form]
+    # A thread copies a group of pixels for each of its claims of tasks.
+    grain = ceil_div(tiles, ceil_div(FEW_TASKS, sources)) if form == "sampled" else 1
+    return Launch(KERNEL, params, dims, sources * tiles, grain, scratch, reads, {"y": (0, y_bytes)})
 
 
-def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int) -> int:
+def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int, sampled: int) -> int:
     """Pixels of a task: enough work to be worth claiming and to read the weights for, a multiple of ``rows``.
 
     Smaller, down to 48 pixels, where that leaves fewer than MANY_TASKS; down to two tiles where fewer than FEW_TASKS.
+    ``sampled``, if not 0, is how many are copied together.
     """
     flops = 2 * columns * shape.taps * shape.channels // shape.groups
     many, few = (ceil_div(shape.pixels, ceil_div(tasks, max(1, panels))) for tasks in (MANY_TASKS, FEW_TASKS))
     wanted = min(192, max(48, min(many, round(TASK_FLOPS / flops))))
+    if sampled:
+        wanted = ceil_div(shape.pixels, ceil_div(shape.pixels, sampled))
     return ceil_div(min(wanted, max(2 * rows, few)), rows) * rows
 
 
@@ -185,7 +200,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
 
     from cnncc.runtime.cpu.epilogue import build_finish
     from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
-    from cnncc.runtime.cpu.simd import splat, store
+    from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import (
         store_through,
         tile_fma,
@@ -194,7 +209,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         tile_load,
         tile_of_row,
         tile_store,
-    )
+    )  # fmt: skip
 
     tile_finish = store_through(build_finish(activation, residual, lanes))
     width, columns = 4 * lanes, 4 * lanes * vectors
@@ -209,7 +224,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
     A, B = word["a"], word["b"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
-    pointwise, place_bytes, row_bytes = form == "pointwise", 32 * rows, 8 * rows
+    sampled, place_bytes, row_bytes = form == "sampled", 32 * rows, 8 * rows
+    pointwise = sampled or form == "pointwise"
 
     @register_jitable
     def locate(words, places, x, p, last):
@@ -235,6 +251,23 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                     if h == out_h:
                         h = 0
                         d += 1
+
+    @register_jitable
+    def sample(words, x, blocks, start, stop):
+        """The input pixels of output pixels start .. stop-1 to scratch [blocks, group_pixels, c]."""
+        out_h, out_w, in_h, in_w = words[OUT_H], words[OUT_W], words[IN_H], words[IN_W]
+        across, x_block, step = words[STRIDE_W] * width, words[X_BLOCK], words[GROUP_PIXELS] * width
+        p = start
+        while p < stop:
+            q = p // out_w
+            some = min((q + 1) * out_w, stop) - p
+            d, h, w = q // out_h * words[STRIDE_D], q % out_h * words[STRIDE_H], p - q * out_w
+            source = x + (d * in_h + h) * in_w * width + w * across
+            target = words[SCRATCH] + (p - start) * width
+            for block in range(blocks):
+                for i in range(some):
+                    store(target + block * step + i * width, load(source + block * x_block + i * across, lanes))
+            p += some
 
     @register_jitable
     def aim(words, places, missing_at, zeros):
@@ -284,25 +317,18 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
     @register_jitable
     def task_of(words, task):
         """(image, group, tile of channels, group of pixels); the innermost is what the next task changes."""
-        pixel_groups, tiles = words[PIXEL_GROUPS], words[TILES_]
-        groups, images = words[GROUPS], words[IMAGES]
+        pixel_groups, tiles, groups, images = words[PIXEL_GROUPS], words[TILES_], words[GROUPS], words[IMAGES]
         if words[OC_OUTER] != 0:
-            part = task % pixel_groups
-            task = task // pixel_groups
-            image = task % images
-            task = task // images
-            return image, task // tiles, task % tiles, part
-        tile = task % tiles
-        task = task // tiles
-        group = task % groups
-        task = task // groups
-        return task // pixel_groups, group, tile, task % pixel_groups
+            panel = task // (pixel_groups * images)
+            return task // pixel_groups % images, panel // tiles, panel % tiles, task % pixel_groups
+        source = task // (tiles * groups)
+        return source // pixel_groups, task // tiles % groups, task % tiles, source % pixel_groups
 
     @register_jitable
     def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, step):
         """Input blocks begin .. end-1 for the tile at pixel p; meanwhile the weights at ``ahead`` are asked for."""
-        channels, x_block = words[CHANNELS], words[X_BLOCK]
-        taps = words[K_D] * words[K_H] * words[K_W]
+        channels, taps = words[CHANNELS], words[K_D] * words[K_H] * words[K_W]
+        x_block = words[GROUP_PIXELS] * width if sampled else words[X_BLOCK]
         if not pointwise:
             locate(words, places, x + begin * x_block, p, last)
             aim(words, places, rows_at, zeros)
@@ -328,6 +354,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         chunk, group_pixels = words[CHUNK], words[GROUP_PIXELS]
         a, b = word_float(words[A]), word_float(words[B])
         plane = pixels * width
+        present = -1
         for task in range(begin, end):
             image, group, tile, part = task_of(words, task)
             x = words[X] + image * words[X_IMAGE] + group * x_block * in_blocks
@@ -338,6 +365,11 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
             valid = out_blocks - tile * vectors
             start = part * group_pixels
             stop = min(start + group_pixels, pixels)
+            if sampled and task // tiles != present:
+                sample(words, x, in_blocks, start, stop)
+                present = task // tiles
+            if sampled:
+                x = words[SCRATCH] - start * width
             # What follows of the weights is asked for in equal parts by the tiles that use these.
             whole = (words[OC_OUTER] != 0) & (chunk == in_blocks)
             first = 0 if whole else start

@@ -67,16 +67,19 @@ class Direct(Algorithm):
 
     TAP = 40.0      # to start on another tap of a block of input channels
     ADDRESS = 3.0   # to find a pixel of a tap
+    SAMPLE = 12.0   # to copy a vector of a pixel that is sampled
     UNHIDDEN = 0.25  # the share of the weights' way from memory that arithmetic does not hide
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
-        tile, each = conv_direct.choose_tile(shape, lanes), 0.0
-        if not shape.is_pointwise:
-            blocks = ceil_div(shape.channels // shape.groups, lanes)
+        tile, each, copies = conv_direct.choose_tile(shape, lanes), 0.0, 0.0
+        blocks = ceil_div(shape.channels // shape.groups, lanes)
+        if not shape.is_sampling:
             each = shape.taps * (self.TAP * blocks + self.ADDRESS * tile[0])
-        arithmetic = self.products(shape, lanes, tile, each)
+        elif not shape.is_pointwise:
+            copies = self.SAMPLE * shape.images * shape.groups * blocks * shape.pixels
+        arithmetic = self.products(shape, lanes, tile, each) + copies
         w_bytes = 4 * shape.out_channels * (shape.channels // shape.groups) * shape.taps
         return arithmetic + self.UNHIDDEN * w_bytes / BYTES_A_FMA
 
