@@ -27,13 +27,13 @@ def build_activation(kind: str):
     from cnncc.runtime.cpu import vmath
     from cnncc.runtime.cpu.simd import fma, maximum, minimum, where
 
-    sigmoid, tanh, erf, expm1 = vmath.sigmoid, vmath.tanh, vmath.erf, vmath.expm1
+    sigmoid, silu, tanh, erf, expm1 = vmath.sigmoid, vmath.silu, vmath.tanh, vmath.erf, vmath.expm1
     softplus, mish = vmath.softplus, vmath.mish
     table = {
         "clip": lambda x, a, b: minimum(b, maximum(a, x)),
         "leaky": lambda x, a, b: where(x < 0.0, x * a, x),
         "sigmoid": lambda x, a, b: sigmoid(x),
-        "silu": lambda x, a, b: x * sigmoid(x),
+        "silu": lambda x, a, b: silu(x),
         "tanh": lambda x, a, b: tanh(x),
         "hardsigmoid": lambda x, a, b: minimum(1.0, maximum(0.0, fma(x, a, b))),
         "hardswish": lambda x, a, b: x * minimum(1.0, maximum(0.0, fma(x, 1.0 / 6.0, 0.5))),

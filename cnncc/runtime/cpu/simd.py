@@ -19,8 +19,11 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
+from cnncc.runtime.cpu.target import target
+
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+ROUNDER, ROUNDER_BITS = 12582912.0, 0x4B400000  # 1.5 * 2^23: adding it rounds to an integer kept in the low bits
 
 
 class Vec(types.Type):
@@ -367,6 +370,27 @@ def to_floats(typingctx, value):
     if not isinstance(value, Ints):
         return None
     return signature(Vec(value.lanes), value), lambda c, b, s, a: b.sitofp(a[0], vector(value.lanes))
+
+
+def _times_power(builder, value, power):
+    """value * 2^power of integers -252 <= power <= 254 as float32: overflows to infinity, underflows gradually."""
+    if value.type.count == target().lanes == 16:  # AVX-512
+        kinds = [value.type] * 3 + [ir.IntType(16), I32]
+        scale = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(value.type, kinds), "llvm.x86.avx512.mask.scalef.ps.512"
+        )
+        return builder.call(scale, [value, power, value, ir.IntType(16)(-1), I32(4)])  # rounding as MXCSR says
+    ints = ir.VectorType(I32, value.type.count)
+    # A sum of 1.5 * 2^23 and the power has it in its low bits, for NaN too, of which a conversion makes anything.
+    shifted = builder.bitcast(builder.fadd(power, power.type(ROUNDER)), ints)
+    whole = builder.sub(shifted, ints(ROUNDER_BITS))
+    half = builder.ashr(whole, ints(1))
+    for part in (half, builder.sub(whole, half)):
+        value = builder.fmul(value, builder.bitcast(builder.shl(builder.add(part, ints(127)), ints(23)), value.type))
+    return value
+
+
+times_power = _vector_op("times_power", 2, _times_power)
 
 
 def _ints_op(name: str, method: str):

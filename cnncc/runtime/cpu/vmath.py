@@ -3,46 +3,51 @@
 from numba.extending import register_jitable
 
 from cnncc.runtime.cpu.simd import (
+    ROUNDER,
     absolute,
     bits_of,
     copysign,
     fma,
     from_bits,
-    ints_add,
     ints_and,
     ints_or,
-    ints_shift_left,
     ints_shift_right,
     ints_sub,
     maximum,
     minimum,
+    times_power,
     to_floats,
     where,
 )
 
-LOG2_E = 1.44269504088896341
+LOG2_E, LOG2_E_LOW = 1.442695021629333, 1.92596299e-8
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
-ROUNDER, ROUNDER_BITS = 12582912.0, 0x4B400000  # 1.5 * 2^23: adding it rounds to an integer kept in the low bits
 
 
 @register_jitable
 def exp(x):
     """e^x. Underflows gradually to 0 and overflows to infinity."""
-    x = minimum(89.0, maximum(-104.0, x))
-    shifted = fma(x, LOG2_E, ROUNDER)
-    n = shifted - ROUNDER
-    r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x))
-    p = fma(r, 1.9875691500e-4, 1.3981999507e-3)
-    p = fma(p, r, 8.3334519073e-3)
-    p = fma(p, r, 4.1665795894e-2)
-    p = fma(p, r, 1.6666665459e-1)
-    p = fma(p, r, 5.0000001201e-1)
-    p = fma(p, r * r, r) + 1.0
-    power = ints_sub(bits_of(shifted), ROUNDER_BITS)
-    half = ints_shift_right(power, 1)
-    first = from_bits(ints_shift_left(ints_add(half, 127), 23))
-    second = from_bits(ints_shift_left(ints_add(ints_sub(power, half), 127), 23))
-    return p * first * second
+    return power_of_2(minimum(89.0, maximum(-104.0, x)), LOG2_E, LOG2_E_LOW)
+
+
+@register_jitable
+def exp_of_negative(x):
+    """e^-x, likewise."""
+    return power_of_2(minimum(104.0, maximum(-89.0, x)), -LOG2_E, -LOG2_E_LOW)
+
+
+@register_jitable
+def power_of_2(x, high, low):
+    """2^(x * (high + low)) for products between -252 and 254, where ``low`` is below half an ulp of ``high``: the power
+    of the nearest integer times a minimax polynomial over [-0.5, 0.5], good for 0.04 * 2^-24."""
+    n = fma(x, high, ROUNDER) - ROUNDER
+    f = fma(x, low, fma(x, high, 0.0 - n))
+    p = fma(f, 1.5353362e-4, 1.33988750e-3)
+    p = fma(p, f, 9.6184369e-3)
+    p = fma(p, f, 5.55033237e-2)
+    p = fma(p, f, 2.402264774e-1)
+    p = fma(p, f, 6.931471825e-1)
+    return times_power(fma(p, f, 1.0), n)
 
 
 @register_jitable
@@ -73,7 +78,13 @@ def log(x):
 @register_jitable
 def sigmoid(x):
     """1 / (1 + e^-x)."""
-    return 1.0 / (exp(0.0 - x) + 1.0)
+    return 1.0 / (exp_of_negative(x) + 1.0)
+
+
+@register_jitable
+def silu(x):
+    """x / (1 + e^-x)."""
+    return x / (exp_of_negative(x) + 1.0)
 
 
 @register_jitable
