@@ -37,6 +37,7 @@ def record(cls: type[T] | None = None, /, *, frozen: bool = True) -> Any:
 
 
 def _made(cls: type[T], frozen: bool) -> type[T]:
+    cls.__doc__ = cls.__doc__ or cls.__name__  # otherwise one is made of its signature, which takes milliseconds
     dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]  # it is one now
     methods = {"__init__": _init(cls, [f for f in fields if f.init]),

@@ -67,8 +67,14 @@ def make_op(ops: Mapping[str, type[Op]], op_type: str, attributes: Mapping[str, 
 
 @functools.cache
 def _fields(cls: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    return {f.name: _type_of(f.type) if isinstance(f.type, str) else f.type for f in dataclasses.fields(cls)}
+
+
+@functools.cache
+def _type_of(annotation: str) -> Any:
+    """The type of a field of an operator, written in terms of the names here. (typing.get_type_hints would look at the
+    annotations of all base classes, and takes a millisecond an operator.)"""
+    return eval(annotation, {"Activation": Activation, "Any": Any, "DType": DType})
 
 
 def _coerce(op_type: str, name: str, value: Any, hint: Any) -> Any:

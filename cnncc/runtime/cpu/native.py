@@ -4,7 +4,6 @@ An entry of the cache is an image where the system allows it, mapped in 0.1 ms, 
 llvmlite loads in 2 ms; compiling takes 0.3 s and the compiler 0.5 s to import.
 """
 
-import hashlib
 import os
 import sys
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from cnncc.runtime.cpu import image
 from cnncc.runtime.cpu.kernel import Kernel, Params
-from cnncc.runtime.cpu.kernel_cache import can_write, read_entry, write_entry
+from cnncc.runtime.cpu.kernel_cache import can_write, digest, read_entry, write_entry
 from cnncc.runtime.cpu.target import compiler_versions, target
 
 Key = tuple[str, Params]
@@ -152,14 +151,10 @@ def _symbol(key: Key) -> str:
 @cache
 def _fingerprint() -> bytes:
     """Everything an object depends on besides its kernel: shared sources, versions, the CPU."""
-    digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
-        if path.name not in NO_KERNEL_CODE:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    sources = [path for path in sorted(_HERE.glob("*.py")) if path.name not in NO_KERNEL_CODE]
     machine = target()
-    digest.update("\n".join([sys.version, machine.triple, machine.cpu, machine.features]).encode())
-    digest.update(compiler_versions())
-    return digest.digest()
+    return digest(*(part for path in sources for part in (path.name.encode(), path.read_bytes())), compiler_versions(),
+                  "\n".join([sys.version, machine.triple, machine.cpu, machine.features]).encode())
 
 
 @cache
@@ -170,6 +165,5 @@ def _module_source(module: str) -> bytes:
 
 def _entry_name(key: Key) -> str:
     name, params = key
-    digest = hashlib.sha256(_fingerprint())
-    digest.update(_module_source(_kernel(name).build.__module__) + b"\0" + repr((name, params)).encode())
-    return digest.hexdigest()[:40]
+    source = _module_source(_kernel(name).build.__module__)
+    return digest(_fingerprint(), source, repr((name, params)).encode()).hex()[:40]

@@ -35,6 +35,7 @@ __all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_
 Array = np.ndarray[Any, Any]
 Way = Callable[[Context, Sequence[Array], Sequence[Array]], Any]  # to run a context: its inputs, its outputs
 MAX_BINDINGS = 16  # sizes of inputs whose bindings are kept: those last used
+ALONE = 1 << 20    # bytes of weights from which on a second thread is worth starting to pack them
 MAX_REGIONS = 64   # of regions that begin within a plan (see regions.py)
 
 
@@ -255,7 +256,7 @@ class Runner:
         keys = sorted({bound.launch.key for bound in region.binding.steps if bound.launch is not None})
         jobs: list[Callable[[], Mapping[str, Array]]] = [functools.partial(_load, keys)]
         jobs += [functools.partial(self._constants, region, bound) for bound in region.binding.steps]
-        constants = in_parallel(jobs, self.threads)[1:]
+        constants = in_parallel(jobs, 1 if region.plan.weight_bytes < ALONE else self.threads)[1:]
         prepared = Prepared(region.plan, region.binding, constants, self.threads, self._compute)
         return Pool(prepared, region, next(self._numbers), next(self._clock))
 

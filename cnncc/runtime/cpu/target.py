@@ -1,7 +1,6 @@
 """What kernels are compiled for. LLVM is asked once; what it says is kept beside the kernels."""
 
 import dataclasses
-import hashlib
 import json
 import sys
 from functools import cache
@@ -11,7 +10,7 @@ from pathlib import Path
 from cnncc.environment import cpu_restriction
 from cnncc.errors import InputError
 from cnncc.records import record
-from cnncc.runtime.cpu.kernel_cache import read_entry, write_entry
+from cnncc.runtime.cpu.kernel_cache import digest, read_entry, write_entry
 
 _CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")  # of /proc/cpuinfo on x86-64
 
@@ -33,8 +32,8 @@ def target() -> Target:
     wanted, cpu = cpu_restriction(), _cpu_text()
     if cpu is None:
         return _ask(wanted)
-    digest = hashlib.sha256("\n".join([wanted, sys.platform, cpu]).encode() + compiler_versions())
-    entry = f"target-{digest.hexdigest()[:32]}.entry"
+    key = digest("\n".join([wanted, sys.platform, cpu]).encode(), compiler_versions())
+    entry = f"target-{key.hex()[:32]}.entry"
     kept = read_entry(entry)
     if kept is not None:
         return Target(**json.loads(kept))
