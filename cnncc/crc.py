@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-__all__ = ["join_crc32"]
+__all__ = ["join_crc32", "power_of_x"]
 
 _POLYNOMIAL = 0xEDB88320  # bits of low degree first: bit 31 is x^0
 
@@ -15,11 +15,11 @@ def join_crc32(first: int, second: int, length: int) -> int:
     A CRC is a remainder of polynomials over GF(2): that of the first part, moved up by 8 * length bits, is added to the
     second's.
     """
-    return _product(first, _power_of_x(8 * length)) ^ second
+    return _product(first, power_of_x(8 * length)) ^ second
 
 
 @functools.lru_cache(maxsize=8)
-def _power_of_x(exponent: int) -> int:
+def power_of_x(exponent: int) -> int:
     found, square = 1 << 31, 1 << 30  # x^0, x^1
     while exponent:
         if exponent & 1:

@@ -42,7 +42,7 @@ ALLOWED = {
     "plan": {"ir", "planfile", "records"},
     "plan_checks": {"errors", "ir", "plan"},
     "storage": {"errors", "memory", "plan", "records"},
-    "runtime": {"costs", "environment", "errors", "ir", "lazy", "ops", "parallel", "plan", "profile", "records",
+    "runtime": {"costs", "crc", "environment", "errors", "ir", "lazy", "ops", "parallel", "plan", "profile", "records",
                 "replacing", "storage"},
 }
 HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")

@@ -26,6 +26,8 @@ from cnncc.parallel import in_parallel
 from cnncc.plan import Arena, Buffer, Plan, Port, Step
 from cnncc.plan_checks import check_plan
 from cnncc.planfile import parse_plan, plan_bytes, read_plan, write_plan
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.kernels import crc32
 from tests.fuzz.plan_draft import seal, take_apart
 
 NAME = 'Bild \ud800 "\u6f22\u5b57"\n\u202e'  # any text may be a name, even half a surrogate pair
@@ -152,6 +154,16 @@ def test_every_flipped_bit_is_found(large: bytes) -> None:
             data[at] ^= 1 << bit
     assert len(data) >= 1 << 15
     assert undetected(view)  # that is, it is right again
+
+
+def test_damage_of_a_large_file_is_found(large: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such files are summed by a kernel where it is at hand."""
+    monkeypatch.setattr(planfile, "LARGE", 0)
+    if crc32.is_possible():
+        native.publish((crc32.KERNEL.name, ()))
+    assert undetected(large)
+    for at in range(0, len(large), 97):
+        assert not undetected(large[:at] + bytes([large[at] ^ 1 << at % 8]) + large[at + 1:]), f"byte {at}"
 
 
 def test_every_truncation_and_extension_is_found(large: bytes, good: bytes) -> None:

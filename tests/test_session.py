@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -330,3 +332,15 @@ def test_a_constant_of_the_outputs_shape_is_added_by_the_convolution(channels: i
     assert [s.op.op_type for s in plan.steps if s.op.op_type != "Identity"] == ["Conv"]
     [y] = InferenceSession(plan).run(None, {"x": np.ones((1, channels, 8, 8), np.float32)})
     np.testing.assert_array_equal(y, channels + weights["r"])
+
+
+def test_memory_is_given_back_with_the_last_use() -> None:
+    session = InferenceSession(compile(graph()), threads=2)
+    session.run(None, feeds())
+    kept = [weakref.ref(session._runner), weakref.ref(session._runner.pool(list(feeds().values())).prepared)]
+    gc.disable()
+    try:
+        del session
+        assert [ref() for ref in kept] == [None, None]
+    finally:
+        gc.enable()

@@ -17,6 +17,7 @@ from .draws import DRAWS, draw
 ROOT = Path(__file__).parents[2]
 # Kernels that neither those nor these cases need, and the tests that run them: between guard pages, if they are steps.
 OTHERS = {
+    "crc32": "test_crc32.py",
     "executor_run": "test_executor.py", "executor_work": "test_executor.py", "limit_fma": "test_profile.py",
     "limit_read": "test_profile.py", "nothing": "test_session.py",
     "pool_parallel_for": "test_executor.py", "pool_worker": "test_executor.py",

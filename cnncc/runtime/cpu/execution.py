@@ -247,9 +247,14 @@ def _as_bytes(array: Array) -> Array:
 
 
 def warm_kernels(binding: Binding, on_event: Callable[[str, int, int], None]) -> None:
-    """Puts every kernel that the bound plan launches, and the executor's own, into the kernel cache."""
-    keys = sorted({b.launch.key for b in binding.steps if b.launch is not None} | EXECUTOR_KEYS)
-    missing = [key for key in keys if not native.is_cached(*key)]
+    """Puts every kernel that the bound plan launches, the executor's own, and what sums plan files, into the kernel
+    cache."""
+    from .kernels import crc32
+
+    keys = {b.launch.key for b in binding.steps if b.launch is not None} | EXECUTOR_KEYS
+    if crc32.is_possible():
+        keys |= {(crc32.KERNEL.name, ())}
+    missing = [key for key in sorted(keys) if not native.is_cached(*key)]
     if missing:
         on_event("compiling kernels for this machine, once", 0, len(missing))
         native.warm(missing, lambda done, total, key: on_event("compiling kernels for this machine, once", done, total))

@@ -22,7 +22,7 @@ Key = tuple[str, Params]
 NO_KERNEL_CODE = (
     "__init__.py", "binding.py", "binding_checks.py", "compile_pool.py", "execution.py", "executor.py", "half.py",
     "image.py", "kernel_cache.py", "large_pages.py", "limits.py", "lowering.py", "native.py", "packed_weights.py",
-    "profiling.py", "regions.py", "runner.py", "target.py", "threads.py", "worker_pool.py",
+    "profiling.py", "references.py", "regions.py", "runner.py", "target.py", "threads.py", "worker_pool.py",
 )  # fmt: skip
 _HERE = Path(__file__).parent
 _lock = threading.RLock()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import itertools
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import CnnccError, InputError, PlanInvalid
+from ...errors import InputError, PlanInvalid
 from ...ir import TensorType, evaluate_dim, solve_dim
 from ...parallel import fork_safe_lock, in_parallel
-from ...plan import BODY, Plan, Step
+from ...plan import Plan
 from ...records import record
 from . import native
 from .binding import BoundStep, constant_operands, first_facts
@@ -25,12 +23,13 @@ from .execution import Context, Prepared
 from .large_pages import LEAST, Room
 from .lowering import PLAIN, Choice, stored_elements
 from .packed_weights import releasable_weights, release_memory
+from .references import References
 from .regions import Region, bind_region, last_reads, missing_contents, run_step
 
 if TYPE_CHECKING:
     from .limits import Limits
 
-__all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_shapes", "naming"]
+__all__ = ["MAX_BINDINGS", "Pool", "Runner", "TimedStep", "check_shape", "check_shapes"]
 
 Array = np.ndarray[Any, Any]
 Way = Callable[[Context, Sequence[Array], Sequence[Array]], Any]  # to run a context: its inputs, its outputs
@@ -102,7 +101,7 @@ class Runner:
         self._later: dict[Hashable, Pool] = {}  # regions within the plan, by what is before and what was learned
         self._packed: dict[int, dict[str, Array]] = {}  # by step: constants that depend on no size
         self._room = Room() if sum(w.nbytes for w in plan.weights.values()) >= LEAST else None
-        self._bodies: dict[int, dict[str, Runner]] = {}  # by step
+        self._references = References(threads)
         self._lock = fork_safe_lock()
         self._clock, self._numbers = itertools.count(1), itertools.count()
         self._last, self._is_dynamic = last_reads(plan), plan.is_dynamic
@@ -190,7 +189,7 @@ class Runner:
             arrays = [None if b is None else region.facts.values[b] if b in region.facts.values
                       else self._plain(b, held) for b in step.inputs]
             begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-            results = run_step(self.plan, step, arrays, self._compute)
+            results = run_step(self.plan, step, arrays, self._references.compute)
             end = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             held.update(results)
             learned = tuple([array.shape for array in results.values()])
@@ -206,22 +205,6 @@ class Runner:
         if not missing and on_step is not None:
             on_step(following, BoundStep(step, None, Choice(step.kernel)), results, begin, end)
         return following
-
-    def _compute(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
-        """The results of a step without a native kernel; bodies run as plans of their own. Raises InputError where the
-        operator cannot compute these data."""
-        with naming(step):
-            return step.op.reference(*arrays) if step.kernel != BODY else self._run_bodies(step, arrays)
-
-    def _run_bodies(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
-        runners = self._bodies.get(id(step))
-        if runners is None:
-            made = {name: Runner(body, self.threads) for name, body in step.op.bodies.items()}
-            runners = self._bodies.setdefault(id(step), made)
-        op: Any = step.op
-        results: Sequence[Array] = op.run(
-            lambda name, inputs: runners[name].run([_dense(array) for array in inputs]), *arrays)
-        return results
 
     def _plain(self, buffer: int, held: Mapping[int, Array]) -> Array:
         if self.plan.buffers[buffer].layout != PLAIN:
@@ -257,7 +240,7 @@ class Runner:
         jobs: list[Callable[[], Mapping[str, Array]]] = [functools.partial(_load, keys)]
         jobs += [functools.partial(self._constants, region, bound) for bound in region.binding.steps]
         constants = in_parallel(jobs, 1 if region.plan.weight_bytes < ALONE else self.threads)[1:]
-        prepared = Prepared(region.plan, region.binding, constants, self.threads, self._compute)
+        prepared = Prepared(region.plan, region.binding, constants, self.threads, self._references.compute)
         return Pool(prepared, region, next(self._numbers), next(self._clock))
 
     def _constants(self, region: Region, bound: BoundStep) -> Mapping[str, Array]:
@@ -283,21 +266,6 @@ def _load(keys: Sequence[native.Key]) -> Mapping[str, Array]:
     for key in keys:
         native.get_kernel(*key)
     return {}
-
-
-@contextmanager
-def naming(step: Step) -> Iterator[None]:
-    """Within, errors of what computes the step in Python name it; whatever the operator raises is an InputError."""
-    where = f"step '{step.name}' ({step.op.op_type})"
-    try:
-        yield
-    except CnnccError as error:
-        raise type(error)(f"{where}: {error}") from None
-    except (MemoryError, SystemError, ctypes.ArgumentError):  # what NumPy and ctypes make of the first in places
-        raise
-    except Exception as error:
-        raise InputError(f"{where} cannot compute what it is given ({error or type(error).__name__}): look at the "
-                         "contents of the inputs") from error
 
 
 def check_shapes(plan: Plan, inputs: Sequence[Any]) -> None:
@@ -331,11 +299,6 @@ def check_shape(name: str, shape: tuple[int, ...], type_: TensorType) -> None:
         wanted = ",".join(map(str, type_.shape))
         raise InputError(f"the input '{name}' must have the shape [{wanted}], but has "
                          f"[{','.join(map(str, shape))}]")
-
-
-def _dense(array: Array) -> Array:
-    """The array in C order."""
-    return array if array.flags.c_contiguous and array.flags.aligned else np.require(array, requirements=("C", "A"))
 
 
 def _stored_shape(plan: Plan, buffer: int, type_: TensorType) -> tuple[int, ...]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from ...errors import InputError
 from ...ir import TensorType
-from ...plan import BODY, Plan, Step
+from ...plan import Plan
 from ...records import record
 from ..cpu.binding import Binding, BoundStep, constant_operands, first_facts
 from ..cpu.limits import Limits
+from ..cpu.references import References
 from ..cpu.regions import bind_region, last_reads
-from ..cpu.runner import MAX_BINDINGS, TimedStep, check_shapes, naming
-from ..cpu.runner import Runner as CpuRunner
+from ..cpu.runner import MAX_BINDINGS, TimedStep, check_shapes
 from .codegen import warm_kernels
 from .device import ALIGNMENT, Memory, Stream, device
 from .device_array import DeviceArray
@@ -73,7 +73,7 @@ class Runner:
         self.released: set[int] = set()
         self.pools: dict[Hashable, Pool] = {}
         self._constants: dict[int, Constants] = {}  # by step: those that depend on no size
-        self._bodies: dict[int, dict[str, CpuRunner]] = {}  # by step
+        self._references = References(threads)  # on the CPU
         self._lock = threading.Lock()
         self._clock, self._last = itertools.count(1), last_reads(plan)
         if not plan.symbols:
@@ -139,7 +139,7 @@ class Runner:
                     del self.pools[min(self.pools, key=lambda k: self.pools[k].used)]
                 binding = bind_region(self.plan, 0, first_facts(self.plan, types), self._last).binding
                 warm_kernels(binding, lambda stage, done, total: None)
-                prepared = Prepared(self.plan, binding, self._uploaded(binding), self._compute)
+                prepared = Prepared(self.plan, binding, self._uploaded(binding), self._references.compute)
                 found = self.pools[key] = Pool(prepared, next(self._clock))
         return found
 
@@ -169,19 +169,3 @@ class Runner:
     def _is_sizeless(self, binding: Binding, bound: BoundStep) -> bool:
         """Whether all constants that the step reads are weights, which no size changes."""
         return all(b is None or b in self.plan.weights or b not in binding.values for b in bound.step.inputs)
-
-    def _compute(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
-        """The results of a step without a CUDA kernel, on the CPU; bodies run as plans for it. Raises InputError where
-        the operator cannot compute these data."""
-        with naming(step):
-            return step.op.reference(*arrays) if step.kernel != BODY else self._run_bodies(step, arrays)
-
-    def _run_bodies(self, step: Step, arrays: Sequence[Array | None]) -> Sequence[Array]:
-        runners = self._bodies.get(id(step))
-        if runners is None:
-            made = {name: CpuRunner(body, self.threads) for name, body in step.op.bodies.items()}
-            runners = self._bodies.setdefault(id(step), made)
-        op: Any = step.op
-        results: Sequence[Array] = op.run(
-            lambda name, inputs: runners[name].run([np.require(a, requirements=("C", "A")) for a in inputs]), *arrays)
-        return results

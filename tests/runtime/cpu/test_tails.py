@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[3]
 # Kernels that are no operator's step, or whose operators' cases do not stretch, and the tests that run them, guarded
 # where they are steps.
 OTHERS = {
-    "affine_grid": "test_cases.py", "executor_run": "test_executor.py", "executor_work": "test_executor.py",
-    "limit_fma": "test_profile.py", "limit_read": "test_profile.py", "nothing": "test_session.py",
-    "pool_parallel_for": "test_executor.py", "pool_worker": "test_executor.py", "recurrence": "test_recurrence.py",
-    "reorder": "test_reorder.py",
+    "affine_grid": "test_cases.py", "crc32": "test_crc32.py", "executor_run": "test_executor.py",
+    "executor_work": "test_executor.py", "limit_fma": "test_profile.py", "limit_read": "test_profile.py",
+    "nothing": "test_session.py", "pool_parallel_for": "test_executor.py", "pool_worker": "test_executor.py",
+    "recurrence": "test_recurrence.py", "reorder": "test_reorder.py",
 }  # fmt: skip
 
 

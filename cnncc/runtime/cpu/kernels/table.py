@@ -26,6 +26,7 @@ _MODULES = {
     "kernels.conv_winograd": "conv_winograd",
     "kernels.conv_winograd_raw": "conv_winograd_raw",
     "kernels.copy": "copy",
+    "kernels.crc32": "crc32",
     "kernels.cumulate": "cumulate",
     "kernels.deform_conv": "deform_conv",
     "kernels.elementwise": "elementwise",
