@@ -114,7 +114,7 @@ def _write(plan: Plan, stream: BinaryIO) -> None:
     header = format_header(Header(plan, weights))
     start = _align(PRELUDE_SIZE + len(header))
     stream.write(bytes(PRELUDE_SIZE) + header + bytes(start - PRELUDE_SIZE - len(header)))
-    crc = at = 0
+    crc, at, crc32 = 0, 0, _crc32_for(end)
     for array, w in ((p.weights[w.buffer], w) for p, own in zip(plan.walk(), weights, strict=True) for w in own):
         if w.offset < at:  # that of another plan
             continue
@@ -123,7 +123,7 @@ def _write(plan: Plan, stream: BinaryIO) -> None:
         contents = stored.reshape(-1).view(np.uint8)
         for part in (np.zeros(w.offset - at, np.uint8), contents):
             for low in range(0, part.size, CHUNK):
-                crc = zlib.crc32(part[low:low + CHUNK].data, crc)
+                crc = crc32(part[low:low + CHUNK].data, crc)
                 stream.write(part[low:low + CHUNK].data)
         at = w.offset + w.length
     prelude = PRELUDE.pack(MAGIC, VERSION, FEATURES, len(header), start, end, start + end, zlib.crc32(header), crc, 0)

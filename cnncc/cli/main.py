@@ -7,59 +7,26 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import CnnccError
-from .bench import bench
-from .cache import cache
-from .check import check
-from .compile import compile_
 from .console import visible
-from .doctor import doctor
-from .export import export
-from .fmt import fmt
-from .inspect import inspect
-from .ops import ops
-from .opt import opt
-from .profile import profile
-from .run import run
-from .show import show
-from .summary import summary
-from .verify import verify
-from .version import version
-from .zoo import zoo
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 INTERNAL_ERROR, INTERRUPTED = 3, 130
 UsageError: Any = typer.BadParameter.__mro__[1]  # of the click that typer uses: the `click` package or its own copy
-
-app = typer.Typer(
-    name="cnncc", add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 1 verification failed; 2 wrong usage or input; 3 a bug in cnncc.")
-app.command("compile")(compile_)
-app.command("run")(run)
-app.command("verify")(verify)
-app.command("inspect")(inspect)
-app.command("profile")(profile)
-app.command("bench")(bench)
-app.command("opt")(opt)
-app.command("check")(check)
-app.command("summary")(summary)
-app.command("show")(show)
-app.command("export")(export)
-app.command("fmt")(fmt)
-app.add_typer(zoo, name="zoo")
-app.command("doctor")(doctor)
-app.command("cache")(cache)
-app.command("ops")(ops)
-app.command("version")(version)
+# In the order of --help: each verb, a module of this folder, and the function or the app in it.
+VERBS = {
+    "compile": "compile_", "run": "run", "verify": "verify", "inspect": "inspect", "profile": "profile",
+    "bench": "bench", "opt": "opt", "check": "check", "summary": "summary", "show": "show", "export": "export",
+    "fmt": "fmt", "zoo": "zoo", "doctor": "doctor", "cache": "cache", "ops": "ops", "version": "version",
+}
 
 
-@app.callback(invoke_without_command=True)
 def root(
         context: typer.Context,
         debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; with any verb.")] = False,
@@ -79,13 +46,30 @@ def root(
         print(context.get_help())
 
 
+def _app(arguments: Sequence[str]) -> typer.Typer:
+    """The command line with the verb that is asked for; with all where that is none, as for --help."""
+    app = typer.Typer(
+        name="cnncc", add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit codes: 0 done; 1 verification failed; 2 wrong usage or input; 3 a bug in cnncc.")
+    app.callback(invoke_without_command=True)(root)
+    for verb in arguments[:1] if arguments and arguments[0] in VERBS else VERBS:
+        found = getattr(import_module(f".{verb}", __package__), VERBS[verb])
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(found)
+    return app
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]
     warnings.showwarning = _show_warning  # type: ignore[assignment]  # takes more, uses less
     try:
-        code = app([a for a in given if a != "--debug"], standalone_mode=False, prog_name="cnncc")
+        code = _app(given)(given, standalone_mode=False, prog_name="cnncc")
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is silent

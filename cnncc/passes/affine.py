@@ -18,7 +18,7 @@ from .matching import channel_vector, constant_of, is_private, renew_constant
 __all__ = ["fold_affine"]
 
 Array = np.ndarray[Any, Any]
-# The operator to use instead, and its new constants (float64) by operand.
+# The operator to use instead, and its new constants by operand: of their own type, or float64.
 Weights = tuple[Op, dict[int, Array]]
 
 
@@ -39,7 +39,7 @@ def fold_affine(graph: Graph, node: Node, source: Value, scale: Array, shift: Ar
         if folded is None:
             return False
         op, weights = folded
-        rounded = {i: array.astype(_dtype(anchor, i)) for i, array in weights.items()}
+        rounded = {i: array.astype(_dtype(anchor, i), copy=False) for i, array in weights.items()}
     if not all(np.isfinite(array).all() for array in rounded.values()):
         return False
     inputs = list(anchor.inputs) + [None] * (max(weights) + 1 - len(anchor.inputs))
@@ -59,7 +59,7 @@ def _conv(node: Node, scale: Array, shift: Array) -> Weights | None:
     if weights is None or bias is None or r is not None:
         return None
     along = scale.reshape(-1, *(1,) * (weights.ndim - 1))
-    return node.op, {1: weights * along, 2: bias * scale + shift}
+    return node.op, {1: _scaled(weights, along), 2: bias * scale + shift}
 
 
 def _conv_transpose(node: Node, scale: Array, shift: Array) -> Weights | None:
@@ -72,7 +72,7 @@ def _conv_transpose(node: Node, scale: Array, shift: Array) -> Weights | None:
     channels, *rest = weights.shape
     grouped = weights.reshape(op.group, channels // op.group, *rest)
     along = scale.reshape(op.group, 1, -1, *(1,) * (weights.ndim - 2))
-    return op, {1: (grouped * along).reshape(weights.shape), 2: bias * scale + shift}
+    return op, {1: _scaled(grouped, along).reshape(weights.shape), 2: bias * scale + shift}
 
 
 def _gemm(node: Node, scale: Array, shift: Array) -> Weights | None:
@@ -89,7 +89,7 @@ def _gemm(node: Node, scale: Array, shift: Array) -> Weights | None:
     if bias is None:
         return None
     along = op.alpha * (scale[:, None] if op.transB else scale[None, :])
-    return dataclasses.replace(op, alpha=1.0, beta=1.0), {1: weights * along, 2: op.beta * bias * scale + shift}
+    return dataclasses.replace(op, alpha=1.0, beta=1.0), {1: _scaled(weights, along), 2: op.beta * bias * scale + shift}
 
 
 def _batch_norm(node: Node, scale: Array, shift: Array) -> Weights | None:
@@ -106,6 +106,11 @@ _FOLDS: dict[str, Callable[[Node, Array, Array], Weights | None]] = {
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
 }
+
+
+def _scaled(weights: Array, along: Array) -> Array:
+    """The products, in the weights' type; NumPy computes them piece by piece, so that no array of float64 is made."""
+    return np.multiply(weights, along, out=np.empty_like(weights), dtype=np.float64, casting="same_kind")
 
 
 def _operands(node: Node, *indices: int) -> list[Value | None]:

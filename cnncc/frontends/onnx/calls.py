@@ -90,6 +90,7 @@ class Call:
         return next((name for name in self.outputs if name), self.name)
 
 
+@functools.lru_cache(1024)
 def find_schema(op_type: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
     try:
         return onnx.defs.get_schema(op_type, opset, domain)

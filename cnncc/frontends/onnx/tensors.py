@@ -59,11 +59,11 @@ def tensor_array(tensor: onnx.TensorProto, what: str, source: Source) -> Array:
     type_ = TensorType(dtype, tuple(tensor.dims))
     source.limits.take_weight(type_, what)
     count = math.prod(type_.static_shape)
-    _check_one_form(tensor, what)
+    raw = tensor.raw_data  # a copy
+    _check_one_form(tensor, len(raw), what)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         array = _read_external(tensor, type_, what, source.folder)
     elif tensor.HasField("raw_data"):
-        raw = tensor.raw_data
         if len(raw) != type_.nbytes:
             raise ModelError(f"{what} is {type_}, {type_.nbytes} bytes, but holds {len(raw)}; the file is damaged")
         array = np.frombuffer(raw, dtype.numpy.newbyteorder("<"), count)
@@ -72,10 +72,12 @@ def tensor_array(tensor: onnx.TensorProto, what: str, source: Source) -> Array:
     return array.astype(dtype.numpy, copy=False).reshape(type_.static_shape)
 
 
-def _check_one_form(tensor: onnx.TensorProto, what: str) -> None:
+def _check_one_form(tensor: onnx.TensorProto, raw_bytes: int, what: str) -> None:
     """Raises ModelError where the elements are given in more than one way: which of them is meant nobody knows."""
-    given = [name for name in (*dict.fromkeys(_TYPED_FIELDS.values()), "int32_data", "string_data", "raw_data")
+    given = [name for name in (*dict.fromkeys(_TYPED_FIELDS.values()), "int32_data", "string_data")
              if len(getattr(tensor, name))]
+    if raw_bytes:
+        given.append("raw_data")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         given.append("external_data")
     if len(given) > 1:

@@ -23,6 +23,7 @@ ACCURACIES = {"high": 0, "default": 4, "fast": 6}
 WINOGRAD = {2: (3.0, 20.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
 
 FEW_CHANNELS = 16
+PIECE = 1 << 15  # weights that are looked at together: they stay in a cache
 
 # The largest weight of an output channel where transforms neither overflow nor lose bits to underflow.
 MODERATE = 2.0**-80, 2.0**80
@@ -43,9 +44,13 @@ def winograd_bounds(m: int, w: Array) -> Array:
 def concentration(w: Array) -> Array:
     """The root mean square of an output channel's weights over the mean of |w|: 1 where all are equal, 1.25 where they
     are normal, the root of their number where all but one are zero. Rounding errors of F(m,3) grow with it."""
-    rows = np.abs(w.reshape(len(w), -1), dtype=np.float64)
-    mean = rows.mean(1)
-    return np.divide(np.sqrt(np.square(rows).mean(1)), mean, out=np.ones(len(w)), where=mean > 0)
+    rows, mean, square = w.reshape(len(w), -1), np.empty(len(w)), np.empty(len(w))
+    step = max(1, PIECE // max(1, rows.shape[1]))
+    for i in range(0, len(w), step):
+        piece = np.abs(rows[i:i + step], dtype=np.float64)
+        mean[i:i + step] = piece.mean(1)
+        square[i:i + step] = np.square(piece, out=piece).mean(1)
+    return np.divide(np.sqrt(square), mean, out=np.ones(len(w)), where=mean > 0)
 
 
 def allowed_forms(accuracy: str, w: Array) -> frozenset[int]:
