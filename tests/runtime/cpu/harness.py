@@ -67,12 +67,12 @@ def conv_reference(x, w, stride, dilation, pad, out_size, groups):
 
 def random_groups(rng, inner: int, outer: int, rank: int, most: int = 23, last=None) -> ConvShape:
     """A convolution of up to ``most`` groups of ``inner`` input and ``outer`` output channels; ``last``, where given,
-    is the kernel and the stride of the last axis."""
+    is the kernel, the stride and the dilation of the last axis."""
     kernel = tuple(int(k) for k in rng.integers(1, 6 if rank < 3 else 3, rank))
     stride = tuple(int(s) for s in rng.integers(1, 4, rank))
-    if last is not None:
-        kernel, stride = (*kernel[:-1], last[0]), (*stride[:-1], last[1])
     dilation = tuple(int(d) for d in rng.choice([1, 1, 2], rank))
+    if last is not None:
+        kernel, stride, dilation = ((*a[:-1], b) for a, b in zip((kernel, stride, dilation), last, strict=True))
     pad = tuple(int(rng.integers(0, k + 1)) for k in kernel)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = tuple(int(max(1, rng.integers(1, 20), r - 2 * p)) for r, p in zip(reach, pad, strict=True))

@@ -7,8 +7,9 @@ from cnncc.runtime.cpu.kernels import conv_direct, conv_first
 from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
 
-# Kernel and stride of the last axis, for which kernels are specialised: few, as each takes a second to compile.
-LAST = [(3, 1), (7, 2), (1, 3), (6, 1)]
+# Kernel, stride and dilation of the last axis, for which kernels are specialised: few, as each takes a second to
+# compile.
+LAST = [(3, 1, 1), (7, 2, 1), (1, 3, 1), (6, 1, 2)]
 
 
 def check(shape: ConvShape, lanes: int, seed: int, tile=None, residual=False, threads=1) -> None:
@@ -39,7 +40,7 @@ def test_random(lanes: int, seed: int) -> None:
     kernel = tuple(int(k) for k in rng.integers(1, 8 if rank < 3 else 4, rank))
     stride, dilation = (tuple(int(s) for s in rng.integers(1, 4, rank)) for _ in range(2))
     last = LAST[(seed + lanes // 4) % 4]
-    kernel, stride = (*kernel[:-1], last[0]), (*stride[:-1], last[1])
+    kernel, stride, dilation = ((*a[:-1], b) for a, b in zip((kernel, stride, dilation), last, strict=True))
     pad = tuple(int(rng.integers(0, k + 2)) for k in kernel)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     size = tuple(int(max(1, rng.integers(1, 40), r - 2 * p)) for r, p in zip(reach, pad, strict=True))

@@ -9,15 +9,16 @@ from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, random
 
 WIDE = [(16, 16, 32, (14, 1)), (16, 32, 16, (7, 2)), (8, 8, 8, (6, 2)), (4, 4, 12, (8, 1))]
 NARROW = [(16, 8, 8, (14, 1)), (16, 4, 4, (8, 1)), (8, 2, 2, (8, 1)), (4, 2, 2, (14, 1))]
-# Kernel and stride of the last axis, for which kernels are specialised: few, as each takes a second to compile.
-LAST = [(3, 1), (1, 2), (5, 3), (2, 1)]
+# Kernel, stride and dilation of the last axis, for which kernels are specialised: four for each tile, as each takes a
+# second to compile.
+LAST = [(3, 1, 1), (1, 2, 1), (5, 3, 1), (2, 1, 2), (7, 2, 1), (4, 1, 1), (2, 3, 1)]
 
 
 @pytest.mark.parametrize("seed", range(18))
 @pytest.mark.parametrize(("lanes", "inner", "outer", "tile"), WIDE + NARROW)
 def test_random(lanes: int, inner: int, outer: int, tile: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng([lanes, inner, seed])
-    last = LAST[(seed + outer // 4) % 4]
+    last = LAST[seed % 4 + [config[:3] for config in WIDE + NARROW].index((lanes, inner, outer)) % 4]
     shape = random_groups(rng, inner, outer, 1 + seed % 3, 23 if inner < lanes else 3, last)
     if shape.groups == 1:
         return
