@@ -37,10 +37,12 @@ def test_what_a_forked_child_writes_stays_with_it() -> None:
 
 def test_a_room_keeps_copies_side_by_side() -> None:
     room, rng = Room(), np.random.default_rng(0)
-    first = {"w": rng.standard_normal((5, 7, 3)).astype(np.float32)[:, ::2], "bias": np.arange(3, dtype=np.int8)}
-    second = {"w": rng.integers(0, 2, 100).astype(bool), "none": np.empty((0, 4), np.float32)}
-    kept = [room.keep(first), room.keep(second)]
-    for before, after in zip((first, second), kept, strict=True):
+    given: list[dict[str, np.ndarray]] = [
+        {"w": rng.standard_normal((5, 7, 3)).astype(np.float32)[:, ::2], "bias": np.arange(3, dtype=np.int8)},
+        {"w": rng.integers(0, 2, 100).astype(bool), "none": np.empty((0, 4), np.float32)},
+    ]
+    kept = [room.keep(arrays) for arrays in given]
+    for before, after in zip(given, kept, strict=True):
         for name, array in before.items():
             assert after[name].dtype == array.dtype and after[name].flags.c_contiguous
             np.testing.assert_array_equal(after[name], array)
