@@ -11,7 +11,6 @@ All integers are Python's own, so that no size overflows.
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -265,7 +264,9 @@ def _climb(orders: Sequence[list[int]], sizes: list[int], conflicts: list[list[i
     """Hill climbing from each of the orders, then from random ones. A range at the peak trades places in the order with
     one that is two conflicts away, and what is not worse is kept. The effort is bounded by counting, so that the result
     does not depend on the machine's speed."""
-    chance = random.Random(0)
+    from random import Random
+
+    chance = Random(0)
     starts = iter(orders)
     best, best_size = _place(orders[0], sizes, conflicts)
     order, offsets, size, stale = list(orders[0]), best, best_size, PATIENCE

@@ -47,8 +47,8 @@ ALLOWED = {
 }
 HEAVY = ("numba", "networkx", "onnx", "onnxruntime", "llvmlite", "PIL", "rich", "typer")
 SESSION_NEEDS_NOT = (
-    "numba", "networkx", "onnx", "onnxruntime", "PIL", "rich", "typer", "cnncc.frontends", "cnncc.passes",
-    "cnncc.compiler", "cnncc.language", "cnncc.statistics", "cnncc.verification", "cnncc.ops.activation",
+    "hashlib", "random", "numba", "networkx", "onnx", "onnxruntime", "PIL", "rich", "typer", "cnncc.frontends",
+    "cnncc.passes", "cnncc.ir.graph", "cnncc.ir.parser", "cnncc.ir.printer", "cnncc.ir.verifier", "cnncc.compiler", "cnncc.language", "cnncc.statistics", "cnncc.verification", "cnncc.ops.activation",
     "cnncc.ops.normalization", "cnncc.runtime.cpu.lower.reduce", "cnncc.runtime.cpu.kernels.softmax")
 
 
@@ -78,6 +78,12 @@ def test_imports_follow_the_arrows(part: str) -> None:
     wrong = {str(path.relative_to(ROOT)): extra for path in found
              if (extra := imported_parts(path) - ALLOWED[part] - {part})}
     assert not wrong
+
+
+def test_classes_of_fields_are_records() -> None:
+    """A dataclass takes 0.7 ms to define, a record 0.03 (records.py)."""
+    paths = [path for path in ROOT.rglob("*.py") if "@dataclass" in path.read_text(encoding="utf-8")]
+    assert [str(path.relative_to(ROOT)) for path in paths] == ["records.py"]
 
 
 @pytest.mark.parametrize(("code", "heavy"), [

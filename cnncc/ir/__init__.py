@@ -1,19 +1,20 @@
 """The graph IR: types, operators' base, graph, verifier, text, evaluation."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .activation import ACTIVATIONS, Activation
 from .attributes import format_op, make_op, parse_attributes
 from .dims import Dim, DimLike, evaluate_dim, is_unknown, parse_dim, solve_dim, symbol, symbols_of, unknown
 from .evaluate import evaluate
-from .graph import Graph, Node, Use, Value
 from .op import Op, Operand, known_outputs, name_unknown, new_symbols
-from .printer import format_graph, format_node
 from .types import MAX_RANK, DType, TensorType, check_extent, parse_type
-from .verify import verify
 
 if TYPE_CHECKING:
+    from .graph import Graph, Node, Use, Value
     from .parser import parse_graph
+    from .printer import format_graph, format_node
+    from .verifier import verify
 
 __all__ = [
     "ACTIVATIONS", "MAX_RANK", "Activation", "DType", "Dim", "DimLike", "Graph", "Node", "Op", "Operand", "TensorType",
@@ -23,11 +24,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """`parse_graph`, imported when it is first used: a process that runs a plan reads no text."""
-    if name != "parse_graph":
-        raise AttributeError(f"module 'cnncc.ir' has no attribute '{name}'")
-    from .parser import parse_graph
+# What is imported when it is first used: a process that runs a plan has no graphs.
+_PLACES = {"Graph": "graph", "Node": "graph", "Use": "graph", "Value": "graph", "format_graph": "printer",
+           "format_node": "printer", "parse_graph": "parser", "verify": "verifier"}
 
-    globals()[name] = parse_graph
-    return parse_graph
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'cnncc.ir' has no attribute '{name}'")
+    value = globals()[name] = getattr(import_module(f".{_PLACES[name]}", __name__), name)
+    return value

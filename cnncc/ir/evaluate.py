@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
-from .graph import Graph, Value
 from .types import DType
+
+if TYPE_CHECKING:
+    from .graph import Graph, Value
 
 __all__ = ["evaluate", "evaluate_arrays"]
 

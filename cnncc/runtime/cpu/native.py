@@ -151,10 +151,11 @@ def _symbol(key: Key) -> str:
 @cache
 def _fingerprint() -> bytes:
     """Everything an object depends on besides its kernel: shared sources, versions, the CPU."""
-    sources = [path for path in sorted(_HERE.glob("*.py")) if path.name not in NO_KERNEL_CODE]
+    sources = sorted(name for name in os.listdir(_HERE) if name.endswith(".py") and name not in NO_KERNEL_CODE)
     machine = target()
-    return digest(*(part for path in sources for part in (path.name.encode(), path.read_bytes())), compiler_versions(),
-                  "\n".join([sys.version, machine.triple, machine.cpu, machine.features]).encode())
+    texts = (part for name in sources for part in (name.encode(), (_HERE / name).read_bytes()))
+    machine_text = "\n".join([sys.version, machine.triple, machine.cpu, machine.features])
+    return digest(*texts, compiler_versions(), machine_text.encode())
 
 
 @cache

@@ -57,8 +57,8 @@ def compiler_versions() -> bytes:
 def _cpu_text() -> str | None:
     """What the system says of the first CPU, None where it says nothing or not enough to tell CPUs apart."""
     try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            text = file.read(16384)
+        with open("/proc/cpuinfo", "rb") as file:
+            text = file.read(16384).decode(errors="replace")
     except OSError:
         return None
     lines = [line for line in text.split("\n\n")[0].splitlines() if line.split("\t")[0].strip() in _CPU_FIELDS]
