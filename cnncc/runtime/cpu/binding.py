@@ -16,7 +16,7 @@ from ...ir import Operand, TensorType, known_outputs
 from ...plan import ALIAS, BODY, KNOWN, REFERENCE, REORDER, Plan, Step
 from ...records import record
 from ...storage import Storage, assign_storage
-from .binding_checks import BUFFER_CHECKS, CONSTANT_CHECKS, LAUNCH_CHECKS, PORT_CHECKS, STEP_CHECKS, Bound
+from .binding_checks import BUFFER_CHECKS, CONSTANT_CHECKS, LAUNCH_CHECKS, NOT_NATIVE, PORT_CHECKS, STEP_CHECKS, Bound
 from .kernel import Launch
 from .kernels import nothing
 from .kernels.reorder import launch_reorder
@@ -156,7 +156,8 @@ def _checked(plan: Plan, step: Step, types: tuple[TensorType, ...], sizes: list[
     # A constant has no layout of its own: it is packed for the layout of what the step computes.
     layouts = tuple(PLAIN if t is None else outputs[0].layout if t.constant else t.layout for t in inputs)
     choice = Choice(step.kernel, step.params, layouts, tuple(t.layout for t in outputs))
-    bound = Bound(plan, step, inputs, outputs, sizes, choice, _lowerings(plan.target).get(step.op.op_type))
+    lowering = None if step.kernel in NOT_NATIVE else _lowerings(plan.target).get(step.op.op_type)
+    bound = Bound(plan, step, inputs, outputs, sizes, choice, lowering)
     if not bound.is_nothing:
         for check in STEP_CHECKS.values():
             try:

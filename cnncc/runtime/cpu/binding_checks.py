@@ -28,8 +28,8 @@ LARGEST = 2**63 - 1  # of an argument word
 
 @record
 class Bound:
-    """A step of a plan for concrete sizes. `lowering` is its operator's, None where it has none; `sizes` are the bytes
-    of all buffers, 0 for those whose contents are known."""
+    """A step of a plan for concrete sizes. `lowering` is its operator's, None where it has none or the step needs none;
+    `sizes` are the bytes of all buffers, 0 for those whose contents are known."""
 
     plan: Plan
     step: Step
@@ -150,7 +150,7 @@ def _check_lowering(bound: Bound) -> None:
 
 def _check_operands(bound: Bound) -> None:
     """The operator has native kernels for these operands."""
-    if bound.step.kernel not in NOT_NATIVE and bound.lowering is not None:
+    if bound.lowering is not None:
         reason = bound.lowering.refuses(bound.step.op, bound.inputs, [t.type for t in bound.outputs], bound.plan.lanes)
         if reason:
             raise PlanInvalid(f"{bound.where} has no native kernel for these operands: {reason}")
@@ -160,7 +160,7 @@ def _check_parameters(bound: Bound) -> None:
     """The kernel's parameters are some that the operator's kernels have."""
     if bound.plan.target != "cpu":
         return
-    names = bound.lowering.parameters if bound.lowering and bound.step.kernel not in NOT_NATIVE else ()
+    names = bound.lowering.parameters if bound.lowering else ()
     odd = next((name for name in bound.step.params if name not in names), None)
     if odd is not None:
         raise PlanInvalid(f"{bound.where} has the parameter '{odd}', which its kernel '{bound.step.kernel}' has not")
