@@ -36,12 +36,12 @@ def _storer(name: str, kind: types.Type, memory: ir.Type, align: int, narrow=Non
     return intrinsic(typer)
 
 
-def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
-    """Ask for the cache line at ``address`` in the second-level cache."""
+def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False) -> None:
+    """Ask for the cache line at ``address``: in the second-level cache, or in the first to ``write`` to."""
     place = pointer(builder, address, ir.IntType(8))
     kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [place, I32(0), I32(2), I32(1)])  # for reading, moderate locality, data
+    builder.call(function, [place, I32(int(write)), I32(3 if write else 2), I32(1)])  # locality, then 1 for data
 
 
 @intrinsic
@@ -50,6 +50,18 @@ def prefetch(typingctx, address):
 
     def codegen(context, builder, sig, args):
         emit_prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return signature(types.void, types.int64), codegen
+
+
+@intrinsic
+def prefetch_to_write(typingctx, address):
+    """Ask for the cache line at ``address`` (any address will do) before it is written to: a store that does not find
+    it in the first-level cache holds up those behind it."""
+
+    def codegen(context, builder, sig, args):
+        emit_prefetch(builder, args[0], write=True)
         return context.get_dummy_value()
 
     return signature(types.void, types.int64), codegen

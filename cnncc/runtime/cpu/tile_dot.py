@@ -5,8 +5,11 @@ from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+from cnncc.runtime.cpu.memory_access import emit_prefetch
 from cnncc.runtime.cpu.simd import F32, I32, I64, emit_fma, emit_mask, emit_masked_load, pointer, vector
 from cnncc.runtime.cpu.tile import Tile, emit_loop, pack, unpack
+
+AHEAD = 1024  # bytes: what memory delivers in the time of its latency, shared among the rows of a tile
 
 
 def _table(builder: ir.IRBuilder, at: ir.Value, count: int) -> list[ir.Value]:
@@ -14,18 +17,21 @@ def _table(builder: ir.IRBuilder, at: ir.Value, count: int) -> list[ir.Value]:
 
 
 @intrinsic
-def tile_dot(typingctx, tile, a_rows_at, b_rows_at, count):
+def tile_dot(typingctx, tile, a_rows_at, b_rows_at, count, following):
     """``tile[r, v][lane] += sum over i of a_r[i] * b_v[i]`` with i going to lane i % lanes, i < count.
 
-    a_r and b_v are contiguous float32 at the addresses in two tables. Nothing beyond ``count`` is read.
+    a_r and b_v are contiguous float32 at the addresses in two tables. Nothing beyond ``count`` is read. What lies AHEAD
+    in a row b_v is asked for, and at its end the beginning of the row ``following`` bytes after b_v.
     """
     if not isinstance(tile, Tile):
         return None
     lanes = tile.lanes
 
     def codegen(context, builder, sig, args):
-        value, a_at, b_at, count = args
+        value, a_at, b_at, count, following = args
         a_rows, b_rows = _table(builder, a_at, tile.rows), _table(builder, b_at, tile.vectors)
+
+        wrapped = builder.add(I64(AHEAD), builder.sub(following, builder.mul(count, I64(4))))
 
         def multiply(acc, load):
             right = [load(row) for row in b_rows]
@@ -38,6 +44,10 @@ def tile_dot(typingctx, tile, a_rows_at, b_rows_at, count):
 
         def body(i, acc):
             offset = builder.mul(i, I64(4))
+            inside = builder.icmp_signed("<", builder.add(i, I64(AHEAD // 4)), count)
+            later = builder.add(offset, builder.select(inside, I64(AHEAD), wrapped))
+            for row in b_rows:
+                emit_prefetch(builder, builder.add(row, later))
             return multiply(
                 acc, lambda row: builder.load(pointer(builder, builder.add(row, offset), vector(lanes)), align=4)
             )
@@ -48,7 +58,7 @@ def tile_dot(typingctx, tile, a_rows_at, b_rows_at, count):
         acc = multiply(acc, lambda row: emit_masked_load(builder, builder.add(row, tail), mask, lanes))
         return pack(builder, acc, tile)
 
-    return signature(tile, tile, *(types.int64,) * 3), codegen
+    return signature(tile, tile, *(types.int64,) * 4), codegen
 
 
 @intrinsic

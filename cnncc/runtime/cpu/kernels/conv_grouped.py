@@ -13,7 +13,8 @@ what is read serves all the taps along the row.
 Layouts (float32): x is [N, C/c, D*H*W, c]; y and add are [N, OC/c, OD*OH*OW, c]. Wide: weights and bias are as
 conv_direct's. Narrow: weights are [C/c, 2 (even, odd), KD, KH, strips, c * taps] and bias is [C/c * c], a strip being
 what one update of the tile reads: the taps of a row (or one of them) in a pair. Scratch: the ring of a unit,
-[IC/c, KD, ring, pairs, ring_w, c], then the distances of the KD*KH kernel rows (int64).
+[IC/c, KD, ring, pairs, ring_w, c], then the addresses of its kernel rows, [ring, IC/c, KD, KH] int64, for each place in
+the ring that the first of them may have.
 """
 
 import math
@@ -30,7 +31,7 @@ DIMS = (
     "units", "in_blocks", "out_blocks", "tiles", "group_rows", "row_groups", "segment", "segments",
     "ring", "ring_w", "table", "a", "b",
 )  # fmt: skip
-TASK_FMAS, RING_BYTES = 1 << 14, 24 << 10
+TASK_FMAS, RING_BYTES = 1 << 15, 24 << 10
 SLIDING_TAPS = (2, 3, 4, 5, 7)
 # (rows, vectors) by lanes, with the share of the FMA limit that they reach
 WIDE_TILES = {
@@ -138,7 +139,7 @@ def launch(
         activation=activation, residual=int(residual),
     )  # fmt: skip
     tasks = shape.images * units * shape.out_size[0] * row_groups * segments
-    scratch = table + 8 * in_blocks * shape.kernel[0] * shape.kernel[1]
+    scratch = table + 8 * ring * in_blocks * shape.kernel[0] * shape.kernel[1]
     return Launch(KERNEL, params, dims, tasks, 1, scratch, reads, {"y": (0, y_bytes)})
 
 
@@ -165,7 +166,15 @@ def build(
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
-    from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, prefetch, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import (
+        load_i64,
+        load_words,
+        outside,
+        prefetch,
+        prefetch_to_write,
+        store_i64,
+        word_float,
+    )
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_fma_even_ahead, tile_of_row
     from cnncc.runtime.cpu.tile_lanewise import store_pairs, tile_slide_pairs
@@ -193,43 +202,50 @@ def build(
             store(target, value)
 
     @register_jitable
-    def copy_row(row, target, pad, in_w, ring_w, ahead):
-        """A row of x with ``pad`` zeros before it (or pixels left out) and zeros after it; what lies ``ahead`` is asked
-        for."""
-        begin = min(max(pad, 0), ring_w)
-        end = max(begin, min(pad + in_w, ring_w))
-        for at in range(begin):
-            put(target + at * width, ring_w, splat(0.0, lanes))
+    def clear(target, ring_w, begin, end):
+        """Zeros in pixels begin .. end-1 of a row of the ring."""
         for at in range(begin, end):
-            place = row + (at - pad) * width
+            for p in range(pairs):
+                store(target + (p * ring_w + at) * width, splat(0.0, lanes))
+
+    @register_jitable
+    def copy(target, ring_w, begin, end, row, ahead):
+        """Pixels begin .. end-1 of a row of the ring, from those at ``row``; what lies ``ahead`` is asked for."""
+        for at in range(begin, end):
+            place = row + at * width
             prefetch(place + ahead)
             put(target + at * width, ring_w, load(place, lanes))
-        for at in range(end, ring_w):
-            put(target + at * width, ring_w, splat(0.0, lanes))
 
     @register_jitable
-    def fill(words, x, d, h, w, begin, end):
-        """The input rows begin .. end-1 of a task, which starts at output (d, h, w), to their places in the ring."""
-        k_d, in_d, in_h, in_w = words[K_D], words[IN_D], words[IN_H], words[IN_W]
-        ring, ring_w, pad = words[RING], words[RING_W], words[PAD_W] - w * stride
-        for i in range(words[IN_BLOCKS] * k_d * (end - begin)):
-            plane, row = i // (end - begin), begin + i % (end - begin)
-            y, z = row + h * words[STRIDE_H] - words[PAD_H], d * words[STRIDE_D] - words[PAD_D]
-            block, z = plane // k_d, z + plane % k_d * words[DILATION_D]
-            target = words[SCRATCH] + (plane * ring + row % ring) * pairs * ring_w * width
-            if outside(z, in_d) or outside(y, in_h):
-                copy_row(x, target, ring_w, 0, ring_w, 0)
-            else:
-                place = x + ((block * in_d + z) * in_h + y) * in_w * width
-                copy_row(place, target, pad, in_w, ring_w, words[STRIDE_H] * in_w * width)
-
-    @register_jitable
-    def aim(words, table, lines, first):
-        """Where the kernel rows lie in the ring for the output row whose first input row is ``first``."""
+    def aim(words, table):
+        """Where the kernel rows lie, for each place in the ring that the first of them may have."""
         k_h, ring, row_bytes = words[K_H], words[RING], pairs * words[RING_W] * width
-        for line in range(lines):
-            row = (first + line % k_h * words[DILATION_H]) % ring
-            store_i64(table + 8 * line, words[SCRATCH] + (line // k_h * ring + row) * row_bytes)
+        planes = words[IN_BLOCKS] * words[K_D]
+        for first in range(ring):
+            for plane in range(planes):
+                for k in range(k_h):
+                    row = first + k * words[DILATION_H]
+                    row = row - ring if row >= ring else row
+                    place = words[SCRATCH] + (plane * ring + row) * row_bytes
+                    store_i64(table + 8 * ((first * planes + plane) * k_h + k), place)
+
+    @register_jitable
+    def fill(words, x, d, y, begin, end, left, right):
+        """Rows begin .. end-1 of a task, whose first is row ``y`` of x, to the ring: their pixels left .. right-1, or
+        zeros; the others are zeros already. ``x`` is the address of what goes to pixel 0 of row 0."""
+        k_d, in_d, in_h, in_w = words[K_D], words[IN_D], words[IN_H], words[IN_W]
+        ring, ring_w = words[RING], words[RING_W]
+        for row in range(begin, end):
+            slot, missing = row % ring, outside(y + row, in_h)
+            for block in range(words[IN_BLOCKS]):
+                for k in range(k_d):
+                    z = d * words[STRIDE_D] - words[PAD_D] + k * words[DILATION_D]
+                    target = words[SCRATCH] + ((block * k_d + k) * ring + slot) * pairs * ring_w * width
+                    if missing or outside(z, in_d):
+                        clear(target, ring_w, left, right)
+                    else:
+                        place = x + ((block * in_d + z) * in_h + y + row) * in_w * width
+                        copy(target, ring_w, left, right, place, words[STRIDE_H] * in_w * width)
 
     @register_jitable
     def reduce_wide(acc, words, column, table, lines, w, ahead, step):
@@ -270,6 +286,15 @@ def build(
             return reduce_narrow(acc, words, column, table, lines, w)
         return reduce_wide(acc, words, column, table, lines, w, ahead, step)
 
+    @register_jitable
+    def clear_sides(words, left, right):
+        """Zeros beside pixels left .. right-1 of all rows of the ring."""
+        ring_w = words[RING_W]
+        for row in range(words[IN_BLOCKS] * words[K_D] * words[RING]):
+            target = words[SCRATCH] + row * pairs * ring_w * width
+            clear(target, ring_w, 0, left)
+            clear(target, ring_w, right, ring_w)
+
     def conv_grouped(args, begin, end):
         words = load_words(args, word_count)
         out_d, out_h, out_w = words[OUT_D], words[OUT_H], words[OUT_W]
@@ -280,28 +305,37 @@ def build(
         panel_bytes = lines * words[K_W] * (width * group if narrow else lanes * columns)
         step = columns // (out_h * ((out_w + (rows - 1)) // rows))
         a, b = word_float(words[A]), word_float(words[B])
+        aim(words, table)
         for task in range(begin, end):
-            h, left = task // segments % row_groups * words[GROUP_ROWS], task % segments * words[SEGMENT]
-            q = task // segments // row_groups
+            h, segment = task // segments % row_groups * words[GROUP_ROWS], task % segments
+            q, start = task // segments // row_groups, segment * words[SEGMENT]
             d, unit = q % out_d, q // out_d
-            valid = min(words[SEGMENT], out_w - left)
-            x, filled = words[X] + unit * words[IN_BLOCKS] * in_plane, 0
+            valid, filled = min(words[SEGMENT], out_w - start), 0
             w, bias = words[W] + unit % units * tiles * panel_bytes, words[BIAS] + unit % units * tiles * columns
+            shift = start * stride - words[PAD_W]
+            x, y_in = words[X] + unit * words[IN_BLOCKS] * in_plane + shift * width, h * words[STRIDE_H] - words[PAD_H]
+            left = min(max(-shift, 0), words[RING_W])
+            right = max(left, min(words[IN_W] - shift, words[RING_W]))
+            clear_sides(words, left, right)
             for row in range(min(words[GROUP_ROWS], out_h - h)):
                 first = row * words[STRIDE_H]
-                fill(words, x, d, h, left, max(filled, first), first + ring)
+                fill(words, x, d, y_in, max(filled, first), first + ring, left, right)
                 filled = first + ring
-                aim(words, table, lines, first)
-                asked, line_at = (h + row) * segments * across + left // rows, (d * out_h + h + row) * out_w + left
-                for i in range(tiles * across):
-                    tile, p = i // across, i % across * rows
-                    at = (unit * out_blocks + tile * vectors) * plane + (line_at + p) * width
-                    panel = w + tile * panel_bytes
-                    ahead = panel + tiles * panel_bytes + (asked + i % across) * panel_bytes // columns * step
-                    acc = tile_of_row(bias + tile * columns, width, rows, vectors, lanes)
-                    acc = reduce(acc, words, p * row_step, table, lines, panel, ahead, step)
-                    y, add = words[Y] + at, words[ADD] + at
-                    tile_finish(acc, y, width, plane, valid - p, out_blocks - tile * vectors, add, a, b)
+                places = table + first % ring * lines * 8
+                asked, line_at = ((h + row) * segments + segment) * across, (d * out_h + h + row) * out_w + start
+                for tile in range(tiles):
+                    panel, channels = w + tile * panel_bytes, (unit * out_blocks + tile * vectors) * plane
+                    for i in range(across):
+                        p = i * rows
+                        at = channels + (line_at + p) * width
+                        y, add = words[Y] + at, words[ADD] + at
+                        for v in range(vectors):
+                            for r in range(rows):
+                                prefetch_to_write(y + v * plane + r * width)
+                        ahead = panel + tiles * panel_bytes + (asked + i) * panel_bytes // columns * step
+                        acc = tile_of_row(bias + tile * columns, width, rows, vectors, lanes)
+                        acc = reduce(acc, words, p * row_step, places, lines, panel, ahead, step)
+                        tile_finish(acc, y, width, plane, valid - p, out_blocks - tile * vectors, add, a, b)
 
     return conv_grouped
 

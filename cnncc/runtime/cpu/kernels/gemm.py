@@ -236,7 +236,7 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
         """One tile of sums."""
         acc = tile_zero(rows, vectors, lanes)
         if dots:
-            tile_sums(tile_dot(acc, a_at, b_at, k), sums, pitch)
+            tile_sums(tile_dot(acc, a_at, b_at, k, vectors * b_row), sums, pitch)
         else:
             step = load_i64(args + A_COLUMN)
             if masked:
