@@ -134,7 +134,7 @@ def prepare() -> None:
 
     planfile._aligned = block
     execution.empty_bytes = lambda size: guarded(-(-size // 64) * 64)
-    runner.LEAST = LIMIT  # packed constants stay where they are
+    runner.LEAST_KEPT = LIMIT  # packed constants stay where they are
     runner.constant_operands = lambda *args: {word: locked(array) for word, array in packed(*args).items()}
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")

@@ -12,11 +12,12 @@ import numpy as np
 
 from ...parallel import fork_safe_lock
 
-__all__ = ["Room", "empty_bytes"]
+__all__ = ["LEAST_KEPT", "Room", "empty_bytes"]
 
 Array = np.ndarray[Any, Any]
 PAGE = 1 << 21  # bytes of a large page, on x86-64 and on AArch64 with small pages of 4 KiB
-LEAST = 1 << 20  # bytes for which one is worth while
+LEAST = 1 << 20  # bytes of a buffer for which one is worth while
+LEAST_KEPT = 1 << 17  # bytes of a session's weights for which one is
 OWN = 1 << 22  # bytes from which on NumPy asks for large pages itself
 ROOM = 1 << 24  # bytes of a block; what is not used of it takes no memory
 

@@ -20,7 +20,7 @@ from . import native
 from .binding import BoundStep, constant_operands, first_facts
 from .binding_checks import check_memory
 from .execution import Context, Prepared
-from .large_pages import LEAST, Room
+from .large_pages import LEAST_KEPT, Room
 from .lowering import PLAIN, Choice, stored_elements
 from .packed_weights import releasable_weights, release_memory
 from .references import References
@@ -100,7 +100,7 @@ class Runner:
         self.pools: dict[Hashable, Pool] = {}
         self._later: dict[Hashable, Pool] = {}  # regions within the plan, by what is before and what was learned
         self._packed: dict[int, dict[str, Array]] = {}  # by step: constants that depend on no size
-        self._room = Room() if sum(w.nbytes for w in plan.weights.values()) >= LEAST else None
+        self._room = Room() if sum(w.nbytes for w in plan.weights.values()) >= LEAST_KEPT else None
         self._references = References(threads)
         self._lock = fork_safe_lock()
         self._clock, self._numbers = itertools.count(1), itertools.count()
