@@ -81,11 +81,12 @@ def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
     """[N, 1, *out]: the largest |x| in the input tile from which Winograd's algorithm makes each output pixel."""
     shape = conv_shape(op, x.shape, w)  # type: ignore[arg-type]
     tile = output_tile(shape, m)
-    reach = [input_length(t) for t in tile]
-    need = [(math.ceil(o / t) - 1) * t + r for o, t, r in zip(shape.out_size[1:], tile, reach, strict=True)]
+    reach = [input_length(t, s) for t, s in zip(tile, shape.stride[1:], strict=True)]
+    step = [t * s for t, s in zip(tile, shape.stride[1:], strict=True)]
+    need = [(math.ceil(o / t) - 1) * s + r for o, t, s, r in zip(shape.out_size[1:], tile, step, reach, strict=True)]
     plane = np.abs(x).max(1).reshape(len(x), *shape.size[1:])
     padded = np.zeros((len(x), *(max(k, p + s) for k, p, s in zip(need, shape.pad[1:], plane.shape[1:], strict=True))))
     padded[:, shape.pad[1]:, shape.pad[2]:][:, :plane.shape[1], :plane.shape[2]] = plane
-    tiles: Any = np.lib.stride_tricks.sliding_window_view(padded, reach, (1, 2))[:, ::tile[0], ::tile[1]].max((3, 4))
+    tiles: Any = np.lib.stride_tricks.sliding_window_view(padded, reach, (1, 2))[:, ::step[0], ::step[1]].max((3, 4))
     spread = tiles.repeat(tile[0], 1).repeat(tile[1], 2)[:, :shape.out_size[1], :shape.out_size[2]]
     return np.asarray(spread).reshape(len(x), 1, *shape.out_size[5 - len(w):])

@@ -117,9 +117,12 @@ def draw_winograd(m: int, raw: bool = False) -> Callable[[Random, int], Case]:
         kernel = ((3, 3), (1, 3), (3,), (3, 1))[rng.integers(3 if raw else 4)]
         rank = len(kernel)
         pads = several(rng, 0, 3, 2 * rank)
+        strides = (1,) * rank
+        if raw and m == 2 and rng.integers(2):
+            strides = tuple(2 if taps == 3 else 1 for taps in kernel)
         size = tuple(int(max(1, rng.integers(1, 22), k - p - q))
                      for k, p, q in zip(kernel, pads[:rank], pads[rank:], strict=True))
-        window = {"kernel": kernel, "pads": pads, "dilations": (1,) * rank, "strides": (1,) * rank, "size": size}
+        window = {"kernel": kernel, "pads": pads, "dilations": (1,) * rank, "strides": strides, "size": size}
         channels, outs = several(rng, 1, 4 * lanes, 2)
         if raw:
             return convolution(rng, f"conv_winograd_raw/{m}", {"m": m}, window, channels, outs, curved=False)

@@ -36,12 +36,13 @@ def _storer(name: str, kind: types.Type, memory: ir.Type, align: int, narrow=Non
     return intrinsic(typer)
 
 
-def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False) -> None:
-    """Ask for the cache line at ``address``: in the second-level cache, or in the first to ``write`` to."""
+def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False, near: bool = False) -> None:
+    """Ask for the cache line at ``address``: in the second-level cache, in the first if ``near`` or to ``write`` to."""
     place = pointer(builder, address, ir.IntType(8))
     kind = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [place, I32(int(write)), I32(3 if write else 2), I32(1)])  # locality, then 1 for data
+    locality, data = 3 if write or near else 2, 1
+    builder.call(function, [place, I32(int(write)), I32(locality), I32(data)])
 
 
 @intrinsic

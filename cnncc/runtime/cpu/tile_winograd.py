@@ -1,8 +1,8 @@
 """Winograd products whose weights are transformed in registers, between their load and their use.
 
 The points (i, j) of a row i need the weights G_i w G^T: a few additions and FMAs on the taps of an input channel, then
-each is used for all ``rows`` tiles. So one row of points of ``rows`` tiles is a register tile, and the taps are read
-once a row.
+each is used for all ``rows`` tiles. So one row of sums of ``rows`` tiles is a register tile, and the taps are read once
+for each row of points that it is the sum of.
 """
 
 import itertools
@@ -13,52 +13,69 @@ from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from cnncc.runtime.cpu.linear_map import Matrix, emit_linear
+from cnncc.runtime.cpu.linear_map import emit_linear
 from cnncc.runtime.cpu.memory_access import emit_prefetch
 from cnncc.runtime.cpu.simd import F32, I64, emit_fma, pointer, splat_value, vector
 from cnncc.runtime.cpu.tile import emit_loop
+from cnncc.runtime.cpu.winograd import Axis
 
 LINE = 64
 
 
-def point_products(down: Matrix, across: Matrix, rows: int, lanes: int):
-    """An intrinsic ``(v, w, m, channels, ahead, ahead_step)``:
+def point_products(axis_h: Axis, axis_w: Axis, rows: int, vectors: int, lanes: int):
+    """An intrinsic ``(v, w, m, channels, ahead, ahead_step, following)``:
 
-        M[i, j, t] += sum over c of V[i, c, j, t] * (down_i W[c] across_j^T)
+        M[i, j, t] += sum over c and the points (p, q) of sum (i, j) of V[p, q, t, c] * (G_p W[c] G_q^T)
 
-    for the points (i, j), ``rows`` tiles t and the channels c. M is [points, rows, lanes] float32 at ``m``; V is
-    [blocks, points, rows, lanes] at ``v``, channels in the lanes; W is [channels, taps, lanes] at ``w``, output
-    channels in the lanes. Meanwhile what lies at ``ahead`` is asked for, ``ahead_step`` bytes a channel and row."""
-    columns, width = len(across), 4 * lanes
-    counts = len(down[0]), len(across[0])
-    lines = -(-counts[0] * counts[1] * width // (len(down) * LINE))
+    for ``rows`` tiles t and the channels c, G being the weights of the axes. M is [sums, rows, vectors, lanes] float32
+    at ``m``; V is [blocks, points, rows, lanes] at ``v``, channels in the lanes; W is [channels, taps, vectors, lanes]
+    at ``w``, output channels in the lanes. Meanwhile what lies at ``ahead`` is asked for, ``ahead_step`` bytes a
+    channel and row, and the V that comes next, which after the last is at ``following``."""
+    down, across, width, columns = axis_h.weights, axis_w.weights, 4 * lanes, len(axis_w.backward[0])
+    counts, points, sums_h = (len(down[0]), len(across[0])), len(axis_w.forward), len(axis_h.backward[0])
+    lines = -(-counts[0] * counts[1] * width // (sums_h * LINE))
+    # (.., sum, point) of a row, such that additions to a sum are far apart.
+    order = sorted((q - first, j, q) for j, (first, last) in enumerate(itertools.pairwise(axis_w.starts))
+                   for q in range(first, last))
+
+    # Of V: the bytes of a block, where each row of sums begins, and lines to ask for with each of a block's channels.
+    v_bytes = len(axis_h.forward) * points * rows * width
+    row_at = [start * points * rows * width for start in axis_h.starts]
+    near_lines = -(-max(b - a for a, b in itertools.pairwise(row_at)) // (LINE * lanes))
 
     def row_of_points(builder: ir.IRBuilder, i: int, taps: Sequence[ir.Value]) -> list[ir.Value]:
         pressed = [emit_linear(builder, [down[i]], list(taps[j :: counts[1]]))[0] for j in range(counts[1])]
         return emit_linear(builder, across, pressed)
 
-    def load_taps(builder: ir.IRBuilder, place: ir.Value, i: int) -> list[ir.Value]:
+    def load_taps(builder: ir.IRBuilder, place: ir.Value, i: int, v: int) -> list[ir.Value]:
         """What row ``i`` needs of them."""
-        nothing = ir.Constant(vector(lanes), ir.Undefined)
-        return [builder.load(pointer(builder, builder.add(place, I64((k * counts[1] + j) * width)), vector(lanes)),
-                             align=4) if down[i][k] else nothing
-                for k, j in itertools.product(*map(range, counts))]
+        kind = vector(lanes)
+        offsets = {(k, j): I64(((k * counts[1] + j) * vectors + v) * width)
+                   for k, j in itertools.product(*map(range, counts))}
+        return [builder.load(pointer(builder, builder.add(place, offset), kind), align=4) if down[i][k]
+                else ir.Constant(kind, ir.Undefined) for (k, _), offset in offsets.items()]
 
     def channel(builder: ir.IRBuilder, i: int, v: ir.Value, w: ir.Value, acc: Sequence[ir.Value]) -> list[ir.Value]:
-        out = []
-        for j, u in enumerate(row_of_points(builder, i, load_taps(builder, w, i))):
-            for t in range(rows):
-                place = builder.add(v, I64((j * rows + t) * width))
+        out = list(acc)
+        for p in range(axis_h.starts[i], axis_h.starts[i + 1]):
+            taps = axis_h.used[p]
+            u = [row_of_points(builder, taps, load_taps(builder, w, taps, k)) for k in range(vectors)]
+            for (_, j, q), t in itertools.product(order, range(rows)):
+                place = builder.add(v, I64(((p * points + q) * rows + t) * width))
                 x = splat_value(builder, builder.load(pointer(builder, place, F32), align=4), lanes)
-                out.append(emit_fma(builder, x, u, acc[j * rows + t]))
+                for k in range(vectors):
+                    at = (j * rows + t) * vectors + k
+                    out[at] = emit_fma(builder, x, u[k][axis_w.used[q]], out[at])
         return out
 
-    def one_row(builder: ir.IRBuilder, i: int, v, w, m, count, ahead, ahead_step) -> None:
-        places = [pointer(builder, builder.add(m, I64((i * columns * rows + k) * width)), vector(lanes))
-                  for k in range(columns * rows)]
+    def one_row(builder: ir.IRBuilder, i: int, v, w, m, count, ahead, ahead_step, following) -> None:
+        size = columns * rows * vectors
+        places = [pointer(builder, builder.add(m, I64((i * size + k) * width)), vector(lanes)) for k in range(size)]
 
         def block(b, acc):
-            v_block = builder.add(v, builder.mul(b, I64(len(down) * columns * rows * width)))
+            v_block = builder.add(v, builder.mul(b, I64(v_bytes)))
+            near = builder.select(builder.icmp_signed("<", builder.add(b, I64(1)), blocks),
+                                  builder.add(v_block, I64(v_bytes + row_at[i])), following)
             first = builder.mul(b, I64(lanes))
 
             def one(c, acc):
@@ -66,7 +83,10 @@ def point_products(down: Matrix, across: Matrix, rows: int, lanes: int):
                 coming = builder.add(ahead, builder.mul(number, ahead_step))
                 for line in range(lines):
                     emit_prefetch(builder, builder.add(coming, I64(LINE * line)))
-                taps = builder.add(w, builder.mul(number, I64(counts[0] * counts[1] * width)))
+                for line in range(near_lines):
+                    place = builder.add(builder.mul(c, I64(near_lines * LINE)), I64(line * LINE))
+                    emit_prefetch(builder, builder.add(near, place), near=True)
+                taps = builder.add(w, builder.mul(number, I64(counts[0] * counts[1] * vectors * width)))
                 return channel(builder, i, builder.add(v_block, builder.mul(c, I64(4))), taps, acc)
 
             left = builder.sub(count, first)
@@ -80,15 +100,15 @@ def point_products(down: Matrix, across: Matrix, rows: int, lanes: int):
             builder.store(value, place, align=4)
 
     @intrinsic
-    def apply(typingctx, v, w, m, channels, ahead, ahead_step):
+    def apply(typingctx, v, w, m, channels, ahead, ahead_step, following):
         def codegen(context, builder, sig, args):
-            v, w, m, count, ahead, ahead_step = args
+            v, w, m, count, ahead, ahead_step, following = args
             span = builder.mul(count, ahead_step)
-            for i in range(len(down)):
-                one_row(builder, i, builder.add(v, I64(i * columns * rows * width)), w, m, count,
-                        builder.add(ahead, builder.mul(span, I64(i))), ahead_step)
+            for i in range(sums_h):
+                near = builder.add(v, I64(row_at[i + 1])) if i + 1 < sums_h else following
+                one_row(builder, i, v, w, m, count, builder.add(ahead, builder.mul(span, I64(i))), ahead_step, near)
             return context.get_dummy_value()
 
-        return signature(types.void, *(types.int64,) * 6), codegen
+        return signature(types.void, *(types.int64,) * 7), codegen
 
     return apply

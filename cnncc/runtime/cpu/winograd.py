@@ -3,9 +3,16 @@
 Lavin & Gray 2015 (arXiv:1509.09308). x has n = m + 2 elements, the product is elementwise. The interpolation points are
 0, 1, -1, (2, -2, (1/2, -1/2)), infinity. All elements of ``BACKWARD`` and ``FORWARD`` are exact in float32. ``m`` = 1
 with one tap is the axis that is not transformed: n = 1, and each matrix is [1].
+
+With stride 2, m outputs need 2 m + 1 elements. The taps 0 and 2 meet those of even places, a correlation of stride 1
+with 2 taps, for which F(m, 2) needs m + 1 products. Tap 1 meets the m of odd places. 2 m + 1 products instead of 3 m.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+
+Matrix = tuple[tuple[float, ...], ...]
 
 # A^T [m, n]
 BACKWARD = {
@@ -48,6 +55,37 @@ WEIGHTS = {
     m: tuple(tuple(n * v / DENOMINATOR[m] for v in row) for n, row in zip(NUMERATORS[m], UNSCALED[m], strict=True))
     for m in UNSCALED
 }
+
+
+class Axis(NamedTuple):
+    """y = backward s / denominator; s[i] is the sum of the products starts[i] .. starts[i+1]-1; product p is that of
+    the elements p of forward x and used[p] of weights w."""
+
+    backward: Matrix  # [m, sums]
+    forward: Matrix  # [products, n]
+    weights: Matrix  # [rows, taps]
+    starts: tuple[int, ...]
+    used: tuple[int, ...]
+    denominator: int = 1
+
+
+# F(2,2) with the points 0, 1, infinity. The products of tap 1 are added to those that reach the same output only.
+STRIDED = Axis(
+    backward=((1, 1, 0), (0, 1, 1)),
+    forward=((1, 0, -1, 0, 0), (0, 1, 0, 0, 0), (0, 0, 1, 0, 0), (0, 0, -1, 0, 1), (0, 0, 0, 1, 0)),
+    weights=((1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 0, 1)),
+    starts=(0, 2, 3, 5),
+    used=(0, 1, 2, 3, 1),
+)
+
+
+def axis_of(m: int, stride: int = 1) -> Axis:
+    """F(m, 3) with weights that are UNSCALED, ``backward`` having their scales; with stride 2 m is 2, or 1."""
+    if stride == 2 and m == 2:
+        return STRIDED
+    backward = tuple(tuple(v * n for v, n in zip(row, NUMERATORS[m], strict=True)) for row in BACKWARD[m])
+    points = len(FORWARD[m])
+    return Axis(backward, FORWARD[m], UNSCALED[m], tuple(range(points + 1)), tuple(range(points)), DENOMINATOR[m])
 
 
 def transform_weights(m: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The tiles of Winograd convolutions: how many there are, and how they are read, transformed and written.
 
-An output tile of m_h x m_w pixels needs an input tile of n_h x n_w. An axis with 3 taps has n = m + 2; an axis with one
-tap is not transformed: m = n = 1, which makes the 1-D forms for 1x3 and 3x1 kernels.
+An output tile of m_h x m_w pixels needs an input tile of n_h x n_w. An axis with 3 taps has n = m + 2, or 2 m + 1 with
+stride 2; an axis with one tap is not transformed: m = n = 1, which makes the 1-D forms for 1x3 and 3x1 kernels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cnncc.runtime.cpu.kernel import ceil_div
-from cnncc.runtime.cpu.winograd import BACKWARD, DENOMINATOR, FORWARD, NUMERATORS
+from cnncc.runtime.cpu.winograd import BACKWARD, axis_of
 
 if TYPE_CHECKING:
     from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
@@ -26,10 +26,16 @@ TILE_DIMS = (
 
 def is_winograd(shape: ConvShape) -> bool:
     """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
-    return (
-        shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1)
-        and shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.pad[0] == 0 and shape.size[0] == 1
-    )  # fmt: skip
+    return shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1) and _is_dense(shape)
+
+
+def is_strided(shape: ConvShape) -> bool:
+    """3x3 or 1x3, stride 2 along the axes that have 3 taps, otherwise as ``is_winograd``."""
+    return (shape.kernel, shape.stride) in (((1, 3, 3), (1, 2, 2)), ((1, 1, 3), (1, 1, 2))) and _is_dense(shape)
+
+
+def _is_dense(shape: ConvShape) -> bool:
+    return shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.pad[0] == 0 and shape.size[0] == 1
 
 
 def output_tile(shape: ConvShape, m: int) -> tuple[int, int]:
@@ -37,13 +43,19 @@ def output_tile(shape: ConvShape, m: int) -> tuple[int, int]:
     return m if shape.kernel[1] == 3 else 1, m if shape.kernel[2] == 3 else 1
 
 
-def input_length(m: int) -> int:
+def input_length(m: int, stride: int = 1) -> int:
     """n: the elements of a line that m outputs of an axis need."""
-    return m + 2 if m > 1 else 1
+    return (m - 1) * stride + 3 if m > 1 else 1
 
 
 def count_points(shape: ConvShape, m: int) -> int:
-    return math.prod(map(input_length, output_tile(shape, m)))
+    return math.prod(input_length(t, s) for t, s in zip(output_tile(shape, m), shape.stride[1:], strict=True))
+
+
+def count_sums(shape: ConvShape, m: int) -> int:
+    """What the products of a tile are added up to."""
+    axes = (axis_of(t, s) for t, s in zip(output_tile(shape, m), shape.stride[1:], strict=True))
+    return math.prod(len(axis.backward[0]) for axis in axes)
 
 
 def count_tiles(shape: ConvShape, m: int) -> int:
@@ -70,11 +82,12 @@ def operand_ranges(
 
 
 def build_tiles(
-    lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activation: str, residual: int, unscaled: bool
+    lanes: int, m_h: int, m_w: int, word: Mapping[str, int], activation: str, residual: int, unscaled: bool,
+    stride: int = 1,
 ):
     """``(read_tile, write_tile)``; ``word`` has the place of each operand and integer among a kernel's arguments.
 
-    ``unscaled``: the weights are UNSCALED, so A has the numerators and the results are divided by the denominators."""
+    ``unscaled``: the weights are those of ``axis_of``, not WEIGHTS."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_finish
@@ -82,12 +95,12 @@ def build_tiles(
     from cnncc.runtime.cpu.memory_access import load_i64, outside, select
     from cnncc.runtime.cpu.simd import load, store
 
-    n_h, n_w, width = input_length(m_h), input_length(m_w), 4 * lanes
-    down, across = (
-        [[v * n if unscaled else v for v, n in zip(row, NUMERATORS[m], strict=True)] for row in BACKWARD[m]]
-        for m in (m_h, m_w))
-    factor = 1 / (DENOMINATOR[m_h] * DENOMINATOR[m_w]) if unscaled else 1.0
-    forward = map_patch(FORWARD[m_h], FORWARD[m_w], lanes)
+    n_h, n_w, width = input_length(m_h, stride), input_length(m_w, stride), 4 * lanes
+    step_h, step_w = (m * stride if m > 1 else 1 for m in (m_h, m_w))
+    axis_h, axis_w = axis_of(m_h, stride), axis_of(m_w, stride)
+    down, across = (axis_h.backward, axis_w.backward) if unscaled else (BACKWARD[m_h], BACKWARD[m_w])
+    factor = 1 / (axis_h.denominator * axis_w.denominator) if unscaled else 1.0
+    forward = map_patch(axis_h.forward, axis_w.forward, lanes)
     finish = register_jitable(build_finish(activation, residual, lanes))
     backward = finish_patch(down, across, finish, lanes, factor)
     X, ADD, Y = (word[k] for k in ("x", "add", "y"))
@@ -112,9 +125,9 @@ def build_tiles(
         in_h, in_w = load_i64(args + IN_H), load_i64(args + IN_W)
         tiles_h, tiles_w = load_i64(args + TILES_H), load_i64(args + TILES_W)
         plane = in_h * in_w * width
-        left = number % tiles_w * m_w - load_i64(args + PAD_W)
+        left = number % tiles_w * step_w - load_i64(args + PAD_W)
         q = number // tiles_w
-        top = q % tiles_h * m_h - load_i64(args + PAD_H)
+        top = q % tiles_h * step_h - load_i64(args + PAD_H)
         inside = (top >= 0) & (left >= 0) & (top + n_h <= in_h) & (left + n_w <= in_w)
         image = load_i64(args + X) + q // tiles_h * in_blocks * plane
         for block in range(in_blocks):
@@ -126,7 +139,7 @@ def build_tiles(
 
     @register_jitable
     def write_tile(args, source, row_step, column_step, number, block, bias, a, b):
-        """A^T M A, then the epilogue, of one tile and block of output channels. The points (i, j) of M are vectors at
+        """A^T M A, then the epilogue, of one tile and block of output channels. The sums (i, j) of M are vectors at
         ``source + i * row_step + j * column_step``."""
         out_h, out_w = load_i64(args + OUT_H), load_i64(args + OUT_W)
         tiles_h, tiles_w = load_i64(args + TILES_H), load_i64(args + TILES_W)

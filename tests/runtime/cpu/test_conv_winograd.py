@@ -8,7 +8,7 @@ import pytest
 from cnncc.ops import OPS
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
-from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, WEIGHTS
+from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, STRIDED, WEIGHTS, Axis, axis_of
 from tests.runtime.cpu.lowered import Setting, run_lowered
 
 
@@ -22,6 +22,21 @@ def test_matrices_give_a_correlation(m: int) -> None:
             for j in range(m + taps - 1):
                 got = sum(a[i][p] * g[p][tap] * b[p][j] for p in range(m + taps - 1))
                 assert got == (j == i + tap)
+
+
+@pytest.mark.parametrize(("axis", "stride"), [*((axis_of(m), 1) for m in (2, 4, 6)), (STRIDED, 2)])
+def test_axes_give_a_correlation(axis: Axis, stride: int) -> None:
+    """The same of the sums of products that conv_winograd_raw computes; all numbers are exact in float32."""
+    forward, weights, backward = (np.array(table, np.float64) for table in (axis.forward, axis.weights, axis.backward))
+    assert all(np.array_equal(table, table.astype(np.float32)) for table in (forward, weights, backward))
+    assert forward.shape == ((len(backward) - 1) * stride + 3,) * 2 and len(axis.starts) == backward.shape[1] + 1
+    for w in np.eye(3):
+        products = forward * (weights @ w)[list(axis.used), None]
+        got = backward @ np.add.reduceat(products, axis.starts[:-1], axis=0) / axis.denominator
+        wanted = np.zeros_like(got)
+        for i in range(len(wanted)):
+            wanted[i, i * stride:i * stride + 3] = w
+        np.testing.assert_array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

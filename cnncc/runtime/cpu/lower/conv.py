@@ -14,7 +14,7 @@ from ....ops.conv import Conv
 from ..kernel import Launch, ceil_div
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
-from ..winograd_tiles import is_winograd
+from ..winograd_tiles import is_strided, is_winograd
 from .accuracy import allowed_forms
 from .activation import epilogue
 from .conv_algorithms import ALGORITHMS, Algorithm, Params, algorithm_name
@@ -75,7 +75,8 @@ class ConvLowering(Lowering):
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None and w.value is not None
         shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
-        forms = allowed_forms(self.accuracy, w.value) if is_winograd(shape) else frozenset()
+        transformed = is_winograd(shape) or is_strided(shape)
+        forms = allowed_forms(self.accuracy, w.value) if transformed else frozenset()
         costs = {}
         for name, one in ALGORITHMS.items():
             cost = one.cost(shape, lanes, forms)

@@ -22,7 +22,7 @@ from ..kernels import (
 )
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN
-from ..winograd_tiles import count_points, count_tiles, input_length, is_winograd, output_tile
+from ..winograd_tiles import count_points, count_sums, count_tiles, is_strided, is_winograd, output_tile
 from .convolutions import integer_parameter, tile_parameter
 
 __all__ = ["ALGORITHMS", "Algorithm", "Params", "algorithm_name"]
@@ -151,7 +151,7 @@ class WinogradTiles(Algorithm):
         """Of all inputs and of all products."""
         points, outputs = count_points(shape, self.m), math.prod(output_tile(shape, self.m))
         in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
-        into, out = points * (self.STORE + 2), outputs * self.STORE + points * 3
+        into, out = points * (self.STORE + 2), outputs * self.STORE + count_sums(shape, self.m) * 3
         return count_tiles(shape, self.m) * (into * in_blocks + out * out_blocks)
 
 
@@ -161,7 +161,7 @@ class Winograd(WinogradTiles):
     PANEL = 1e6  # bytes of weights of a tile of output channels that leave no room to ask for the next tile's in time
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
-        if self.m not in forms or shape.channels < lanes:
+        if self.m not in forms or shape.channels < lanes or not is_winograd(shape):
             return None
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
         points, tiles = count_points(shape, self.m), count_tiles(shape, self.m)
@@ -195,35 +195,39 @@ class RawWinograd(WinogradTiles):
     group of tiles."""
 
     TAPS = 17.0     # to load the taps of a channel and transform them, for a row of points
+    STRIDED = 3.5   # the same for a row of sums, with stride 2
     SUMS = 12.0, 4.0  # to clear a vector of M and read it in the end, to add to it what a chunk of channels gives
-    UNHIDDEN = 0.5  # see Direct
+    UNHIDDEN = 0.5, 0.25  # see Direct; with stride 2
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
-        if self.m not in forms or shape.channels < lanes or not conv_winograd_raw.supports(shape):
+        if self.m not in forms or shape.channels < lanes or not conv_winograd_raw.supports(shape, self.m):
             return None
-        rows, points = conv_winograd_raw.ROWS[lanes][self.m], count_points(shape, self.m)
+        (rows, vectors), strided = conv_winograd_raw.choose_tile(shape, self.m, lanes), is_strided(shape)
+        per_line = self.STRIDED if strided else self.TAPS
+        points, m_h = count_points(shape, self.m), output_tile(shape, self.m)[0]
         groups = ceil_div(count_tiles(shape, self.m), rows)
-        blocks, lines = ceil_div(shape.out_channels, lanes), points // input_length(output_tile(shape, self.m)[1])
-        chunks = ceil_div(shape.channels, conv_winograd_raw.choose_chunk(shape, lanes))
-        products = shape.channels * (points * rows + lines * self.TAPS)
-        sums = points * rows * (self.SUMS[0] + chunks * self.SUMS[1])
+        blocks = ceil_div(ceil_div(shape.out_channels, lanes), vectors) * vectors
+        lines = 1 if m_h == 1 else m_h + 1 if strided else m_h + 2
+        chunks = ceil_div(shape.channels, conv_winograd_raw.choose_chunk(shape, vectors, lanes))
+        sums = count_sums(shape, self.m) * rows * (self.SUMS[0] + chunks * self.SUMS[1])
+        products = shape.channels * (points * rows + lines * per_line)
         w_bytes = 4 * shape.taps * shape.channels * blocks * lanes
         arithmetic = groups * blocks * (products + sums) + self.transforms(shape, lanes)
-        return arithmetic + self.UNHIDDEN * w_bytes / BYTES_A_FMA
+        return arithmetic + self.UNHIDDEN[strided] * w_bytes / BYTES_A_FMA
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         return {"m": self.m}
 
     def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
-        return conv_winograd_raw.pack_weights(w, lanes)
+        return conv_winograd_raw.pack_weights(w, lanes * conv_winograd_raw.choose_tile(shape, self.m, lanes)[1])
 
     def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
         return conv_depthwise.pack_bias(bias, shape.out_channels, lanes)
 
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
-        if not conv_winograd_raw.supports(shape):
-            raise PlanInvalid("conv_winograd_raw needs a 3x3 or 1x3 kernel of stride 1")
+        if not conv_winograd_raw.supports(shape, self.m):
+            raise PlanInvalid("conv_winograd_raw needs a 3x3 or 1x3 kernel of stride 1, or of stride 2 for F(2,3)")
         return conv_winograd_raw.launch(shape, lanes, self.m, residual, *activation)
 
 
