@@ -231,7 +231,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
             acc = tile_of_rows(rows_at, rows, vectors, lanes)
             for r in range(rows):
                 store_i64(rows_at + 8 * r, w + 4 * min(first + r, last) * terms)
-            acc = tile_fma_pixels(acc, rows_at, patch + 4 * q, table, terms, 1)
+            acc = tile_fma_pixels(acc, rows_at, patch + 4 * q, table, terms, 2)
             tile_store(acc, patch + words[SUMS] + 4 * q, words[SUMS_ROW], width, rows, vectors)
 
     @register_jitable
