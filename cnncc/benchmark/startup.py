@@ -21,6 +21,8 @@ from .worker import ENGINES, installed_version
 
 __all__ = ["CompileTimes", "Startup", "compile_times", "measure_startup", "startup_table"]
 
+WARM = 5  # times that a network is compiled with all kernels in the cache
+
 
 @record
 class Startup:
@@ -40,7 +42,7 @@ class Startup:
 
 @record
 class CompileTimes:
-    """Seconds that `cnncc compile` takes, with no kernel and with all kernels in the cache."""
+    """Seconds that `cnncc compile` takes, with no kernel and with all kernels in the cache (a median)."""
 
     network: str
     cold: float
@@ -106,17 +108,17 @@ def _first_result(case: Case, engine: str, inputs: str, threads: int) -> float:
 
 
 def compile_times(name: str, onnx: Path, shapes: Mapping[str, int] | None = None) -> CompileTimes:
-    """`cnncc compile` twice, with a kernel cache of its own that is empty at first."""
+    """`cnncc compile` with a kernel cache of its own that is empty at first."""
     with tempfile.TemporaryDirectory(prefix="cnncc-bench-") as folder:
         command = [sys.executable, "-c", "from cnncc.cli.main import main; main()", "compile", str(onnx), "-q",
                    "-o", f"{folder}/it.plan"]
         command += [part for n, size in (shapes or {}).items() for part in ("--shape", f"{n}={size}")]
         times = []
-        for _ in range(2):
+        for _ in range(1 + WARM):
             start = time.perf_counter()
             subprocess.run(command, check=True, env=os.environ | {"XDG_CACHE_HOME": folder})
             times.append(time.perf_counter() - start)
-    return CompileTimes(name, *times)
+    return CompileTimes(name, times[0], statistics.median(times[1:]))
 
 
 def startup_table(found: Sequence[Startup]) -> Table:
