@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from cnncc.ir import Op
-from cnncc.runtime.cpu.lower.accuracy import sum_bound, winograd_bounds
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.kernels import conv_strassen
+from cnncc.runtime.cpu.lower.accuracy import strassen_bound, sum_bound, winograd_bounds
 from cnncc.runtime.cpu.lower.conv import conv_shape
 from cnncc.runtime.cpu.lowering import Choice
 from cnncc.runtime.cpu.winograd_tiles import input_length, output_tile
@@ -34,7 +36,10 @@ def error_bound(op: Op, arrays: Sequence[Array | None], choice: Choice | None, w
     linear = _linear(op)
     sizes = [None if a is None else np.abs(a) for a in arrays]
     if choice is not None and choice.kernel.startswith("conv_winograd"):
-        bound = _winograd(op, sizes, int(choice.params["m"]))
+        m = int(choice.params["m"])
+        bound = _transformed(sizes, winograd_bounds(m, arrays[1]), largest_of_tiles(arrays[0], op, arrays[1].shape, m))
+    elif choice is not None and choice.kernel == "conv_strassen":
+        bound = _transformed(sizes, strassen_bound(_terms(op, sizes)), largest_of_pairs(arrays[0]))
     else:
         bound = sum_bound(_terms(op, sizes)) * UNIT * exact(linear, sizes)
         bound = bound + SMALLEST * _terms(op, sizes)
@@ -64,13 +69,14 @@ def _terms(op: Op, sizes: Sequence[Array | None]) -> int:
     return math.prod(getattr(op, "kernel_shape", x.shape[2:]))
 
 
-def _winograd(op: Op, sizes: Sequence[Array | None], m: int) -> Array:
+def _transformed(sizes: Sequence[Array | None], bounds: Array | float, largest: Array) -> Array:
+    """From the bound of each output channel, or of all, and the largest |x| of what each pixel is made from."""
     x, w, b, r = (*sizes, None, None)[:4]
     assert x is not None and w is not None
     rest = (1, -1, *(1,) * (x.ndim - 2))
-    weights = (winograd_bounds(m, w) * w.astype(np.float64).reshape(len(w), -1).sum(1)).reshape(rest)
-    largest = np.maximum(largest_of_tiles(x, op, w.shape, m), SMALLEST / UNIT / 2)
-    bound = UNIT * largest * weights + SMALLEST * AMPLIFIED * _terms(op, sizes)
+    weights = (bounds * w.astype(np.float64).reshape(len(w), -1).sum(1)).reshape(rest)
+    largest = np.maximum(largest, SMALLEST / UNIT / 2)
+    bound = UNIT * largest * weights + SMALLEST * AMPLIFIED * w[0].size
     for added in (None if b is None else b.reshape(rest), r):
         if added is not None:
             bound = bound + 2 * UNIT * added.astype(np.float64)
@@ -90,3 +96,12 @@ def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
     tiles: Any = np.lib.stride_tricks.sliding_window_view(padded, reach, (1, 2))[:, ::step[0], ::step[1]].max((3, 4))
     spread = tiles.repeat(tile[0], 1).repeat(tile[1], 2)[:, :shape.out_size[1], :shape.out_size[2]]
     return np.asarray(spread).reshape(len(x), 1, *shape.out_size[5 - len(w):])
+
+
+def largest_of_pairs(x: Array) -> Array:
+    """[N, 1, *size]: the largest |x| of the two pixels that Strassen's algorithm pairs."""
+    rows, _ = conv_strassen.TILES[native.host_lanes()]
+    flat = np.abs(x).max(1).reshape(len(x), -1).astype(np.float64)
+    padded = np.pad(flat, ((0, 0), (0, -flat.shape[1] % (2 * rows)))).reshape(len(x), -1, 2, rows)
+    spread = padded.max(2, keepdims=True).repeat(2, 2).reshape(len(x), -1)[:, :flat.shape[1]]
+    return spread.reshape(len(x), 1, *x.shape[2:])

@@ -132,6 +132,14 @@ def draw_winograd(m: int, raw: bool = False) -> Callable[[Random, int], Case]:
     return draw
 
 
+def draw_strassen(rng: Random, lanes: int) -> Case:
+    rank = int(rng.integers(1, 4))
+    window = {"kernel": (1,) * rank, "pads": (0,) * 2 * rank, "dilations": (1,) * rank, "strides": (1,) * rank,
+              "size": several(rng, 1, (150, 13, 6)[rank - 1], rank)}
+    channels, outs = (2 * lanes * n for n in several(rng, 1, 7, 2))
+    return convolution(rng, "conv_strassen", {}, window, channels, outs, curved=False)
+
+
 def draw_depthwise(rng: Random, lanes: int) -> Case:
     window = windows(rng, int(rng.integers(1, 4)), 5, 3, 2, 20)
     if rng.integers(2):  # lengths and strides that have code of their own
@@ -250,6 +258,7 @@ DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "conv_winograd/4": draw_winograd(4),
     "conv_winograd_raw/4": draw_winograd(4, raw=True),
     "conv_first": draw_first,
+    "conv_strassen": draw_strassen,
     "matmul": draw_matmul,
     "conv_plain": draw_plain,
     "AveragePool": draw_pool("AveragePool"),

@@ -45,6 +45,26 @@ def test_weights_without_a_bound_are_never_transformed(accuracy: str, value: flo
     assert considered(accuracy, WEIGHTS * np.float32(1e-20)) and considered(accuracy, WEIGHTS * 0)
 
 
+def considers_strassen(accuracy: str, weights: np.ndarray) -> bool:
+    text = """graph @net(%x: f32[1,256,28,28]) {
+      %w = const @w : f32[128,256,1,1]
+      %0 = Conv(%x, %w) : f32[1,128,28,28]
+      return %0
+    }"""
+    plan = cnncc.compile(parse_graph(text, OPS, {"w": weights}), accuracy="high", warm=False)
+    [(op, inputs)] = native_convolutions(plan)
+    return "conv_strassen" in ConvLowering(accuracy).costs(op, inputs, 16)
+
+
+def test_pointwise_weights_are_summed_where_that_is_exact_enough() -> None:
+    weights = np.random.default_rng(0).standard_normal((128, 256, 1, 1)).astype(np.float32)
+    assert [considers_strassen(accuracy, weights) for accuracy in ("high", "default", "fast")] == [False, True, True]
+    for value in (np.nan, np.inf, 1e30):
+        spoilt = weights.copy()
+        spoilt[3, 4] = value
+        assert not considers_strassen("fast", spoilt)
+
+
 def test_explain_names_the_bound() -> None:
     weights = np.ones((32, 32, 3, 3), np.float32)
     for accuracy, bound in (("high", "51 u sum|x||w|"), ("default", "24 u max|x| sum|w|")):

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ACCURACIES", "allowed_forms", "concentration", "sum_bound", "winograd_bounds"]
+__all__ = ["ACCURACIES", "STRASSEN", "allowed_forms", "concentration", "strassen_bound", "sum_bound",
+           "winograd_bounds"]
 
 Array = np.ndarray[Any, Any]
 
-# What may be chosen besides direct sums: F(m,3) up to this m.
-ACCURACIES = {"high": 0, "default": 4, "fast": 6}
+# A convolution in another form than direct sums: the m of F(m,3), or one level of Strassen's algorithm for 1x1.
+STRASSEN = "strassen"
+
+# What may be chosen besides direct sums.
+ACCURACIES: dict[str, tuple[int | str, ...]] = {"high": (), "default": (2, 4, STRASSEN), "fast": (2, 4, 6, STRASSEN)}
 
 # F(m,3): the error relative to max|x| of a tile times sum|w|, for many channels and weights of concentration 1; and
 # up to which concentration it is chosen.
@@ -41,6 +45,12 @@ def winograd_bounds(m: int, w: Array) -> Array:
     return WINOGRAD[m][0] * math.sqrt(1 + FEW_CHANNELS / w.shape[1]) * concentration(w)
 
 
+def strassen_bound(channels: int) -> float:
+    """Of Strassen's algorithm, relative to the largest |x| of two paired pixels times the sum of an output channel's
+    |w|. Output channels are scaled alike, so none gets another's errors."""
+    return 3 * sum_bound(channels)
+
+
 def concentration(w: Array) -> Array:
     """The root mean square of an output channel's weights over the mean of |w|: 1 where all are equal, 1.25 where they
     are normal, the root of their number where all but one are zero. Rounding errors of F(m,3) grow with it."""
@@ -53,13 +63,16 @@ def concentration(w: Array) -> Array:
     return np.divide(np.sqrt(square), mean, out=np.ones(len(w)), where=mean > 0)
 
 
-def allowed_forms(accuracy: str, w: Array) -> frozenset[int]:
-    """The m of the F(m,3) by which a convolution with these weights may be computed."""
-    most = ACCURACIES[accuracy]
-    if most == 0 or not _is_moderate(w):
+def allowed_forms(accuracy: str, w: Array) -> frozenset[int | str]:
+    """The forms in which a convolution with these weights may be computed: Strassen's for one tap, else F(m,3)."""
+    pointwise = math.prod(w.shape[2:]) == 1
+    forms = [form for form in ACCURACIES[accuracy] if (form == STRASSEN) == pointwise]
+    if not forms or not _is_moderate(w):
         return frozenset()
+    if pointwise:
+        return frozenset(forms)
     concentrated = float(concentration(w).max(initial=1.0))
-    return frozenset(m for m, (_, limit) in WINOGRAD.items() if m <= most and concentrated <= limit)
+    return frozenset(m for m, (_, limit) in WINOGRAD.items() if m in forms and concentrated <= limit)
 
 
 def _is_moderate(w: Array) -> bool:

@@ -17,7 +17,7 @@ from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blo
 from ..winograd_tiles import is_strided, is_winograd
 from .accuracy import allowed_forms
 from .activation import epilogue
-from .conv_algorithms import ALGORITHMS, Algorithm, Params, algorithm_name
+from .conv_algorithms import ALGORITHMS, Algorithm, Params, algorithm_name, saves_products
 from .convolutions import assume_sizes, refuse_operands
 from .layouts import lift
 
@@ -75,8 +75,8 @@ class ConvLowering(Lowering):
         x, w = inputs[0], inputs[1]
         assert x is not None and w is not None and w.value is not None
         shape = conv_shape(op, assumed_shape(x.type.shape), w.shape)
-        transformed = is_winograd(shape) or is_strided(shape)
-        forms = allowed_forms(self.accuracy, w.value) if transformed else frozenset()
+        special = is_winograd(shape) or is_strided(shape) or saves_products(shape, lanes)
+        forms = allowed_forms(self.accuracy, w.value) if special else frozenset()
         costs = {}
         for name, one in ALGORITHMS.items():
             cost = one.cost(shape, lanes, forms)

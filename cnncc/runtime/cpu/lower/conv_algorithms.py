@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,49 +16,18 @@ from ..kernels import (
     conv_grouped,
     conv_grouped_1x1,
     conv_plain,
+    conv_strassen,
     conv_winograd,
     conv_winograd_raw,
 )
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN
 from ..winograd_tiles import count_points, count_sums, count_tiles, is_strided, is_winograd, output_tile
+from .accuracy import STRASSEN
+from .conv_algorithm import BYTES_A_FMA, Algorithm, Array, Params
 from .convolutions import integer_parameter, tile_parameter
 
-__all__ = ["ALGORITHMS", "Algorithm", "Params", "algorithm_name"]
-
-Array = np.ndarray[Any, Any]
-Params = dict[str, int | str]
-
-# What a core of a server does in the time of one vector FMA, measured: bytes of weights that arrive from memory.
-BYTES_A_FMA = 3.0
-
-
-class Algorithm:
-    """One way to compute a convolution. `cost` estimates it in vector FMAs; None where it does not apply, or is none of
-    the `forms` F(m,3) that accuracy allows."""
-
-    layouts: ClassVar[tuple[str, str]] = (BLOCKED, BLOCKED)  # of x, and of add and y
-
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
-        raise NotImplementedError  # abstract
-
-    def params(self, shape: ConvShape, lanes: int) -> Params:
-        """What the plan stores; `pack` and `launch` depend on nothing else that was chosen."""
-        raise NotImplementedError  # abstract
-
-    def candidates(self, shape: ConvShape, lanes: int) -> list[Params]:
-        """What tuning measures: `params` first, then others that may be faster."""
-        return [self.params(shape, lanes)]
-
-    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
-        raise NotImplementedError  # abstract
-
-    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
-        return conv_direct.pack_bias(bias, shape.out_channels, shape.groups, lanes, int(params["vectors"]))
-
-    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
-               activation: tuple[str, float, float]) -> Launch:
-        raise NotImplementedError  # abstract
+__all__ = ["ALGORITHMS", "Algorithm", "Params", "algorithm_name", "saves_products"]
 
 
 class Direct(Algorithm):
@@ -70,7 +38,7 @@ class Direct(Algorithm):
     SAMPLE = 12.0   # to copy a vector of a pixel that is sampled
     UNHIDDEN = 0.25  # the share of the weights' way from memory that arithmetic does not hide
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if not conv_direct.supports(shape, lanes):
             return None
         tile, each, copies = conv_direct.choose_tile(shape, lanes), 0.0, 0.0
@@ -108,13 +76,49 @@ class Direct(Algorithm):
         return conv_direct.launch(shape, lanes, tile, residual, *activation)
 
 
+class Strassen(Algorithm):
+    """Seven half products instead of eight."""
+
+    SUMS = 25.0     # of the four vectors of a block of channels of two paired pixels
+    PARTIAL = 4.0   # to read and store an accumulator of a product
+    UNHIDDEN = 0.4  # see Direct
+    LEAST = 1.02    # less exact, and with more weights to keep: not for a gain of less than a fiftieth
+
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
+        if STRASSEN not in forms or not conv_strassen.supports(shape, lanes):
+            return None
+        rows, vectors = conv_strassen.TILES[lanes]
+        _, groups, parts = conv_strassen.choose_tasks(shape, lanes)
+        pairs, w_bytes = shape.images * ceil_div(shape.pixels, 2 * rows), conv_strassen.weight_bytes(shape, lanes)
+        accumulators = rows * vectors * ceil_div(shape.out_channels, 2 * lanes * vectors)
+        products = conv_strassen.PRODUCTS * pairs * accumulators * (shape.channels / 2 + self.PARTIAL)
+        sums = self.SUMS * parts * pairs * rows * shape.channels / (2 * lanes)
+        readings = 1 if w_bytes < conv_strassen.WIDE_BYTES else shape.images * groups
+        return self.LEAST * (products + sums + self.UNHIDDEN * readings * w_bytes / BYTES_A_FMA)
+
+    def params(self, shape: ConvShape, lanes: int) -> Params:
+        return {}
+
+    def pack(self, shape: ConvShape, w: Array, params: Params, lanes: int) -> Array:
+        return conv_strassen.pack_weights(w, lanes)
+
+    def pack_bias(self, shape: ConvShape, bias: Array | None, params: Params, lanes: int) -> Array:
+        return conv_strassen.pack_bias(bias, shape.out_channels, lanes)
+
+    def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
+               activation: tuple[str, float, float]) -> Launch:
+        if not conv_strassen.supports(shape, lanes):
+            raise PlanInvalid(f"conv_strassen needs a 1x1 kernel of stride 1 and multiples of {2 * lanes} channels")
+        return conv_strassen.launch(shape, lanes, residual, *activation)
+
+
 class First(Direct):
     """Few channels, read as they come."""
 
     layouts = (PLAIN, BLOCKED)
     TILE = 20.0  # to begin and to store a tile
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if not conv_first.supports(shape, lanes):
             return None
         rows, vectors = tile = conv_first.choose_tile(shape, lanes)
@@ -160,7 +164,7 @@ class Winograd(WinogradTiles):
 
     PANEL = 1e6  # bytes of weights of a tile of output channels that leave no room to ask for the next tile's in time
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if self.m not in forms or shape.channels < lanes or not is_winograd(shape):
             return None
         rows, vectors = conv_winograd.choose_tile(shape, self.m, lanes)
@@ -199,7 +203,7 @@ class RawWinograd(WinogradTiles):
     SUMS = 12.0, 4.0  # to clear a vector of M and read it in the end, to add to it what a chunk of channels gives
     UNHIDDEN = 0.5, 0.25  # see Direct; with stride 2
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if self.m not in forms or shape.channels < lanes or not conv_winograd_raw.supports(shape, self.m):
             return None
         (rows, vectors), strided = conv_winograd_raw.choose_tile(shape, self.m, lanes), is_strided(shape)
@@ -234,7 +238,7 @@ class RawWinograd(WinogradTiles):
 class Depthwise(Algorithm):
     """A channel a lane."""
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if shape.groups == 1 or not conv_depthwise.supports(shape):
             return None
         return float(shape.images * ceil_div(shape.channels, lanes) * shape.pixels * shape.taps)
@@ -264,7 +268,7 @@ class Grouped(Algorithm):
 
     COPY, TILE = 6.0, 20.0  # to copy a vector of the input, to begin and store a tile
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if shape.is_pointwise or not conv_grouped.supports(shape, lanes):
             return None
         rows, vectors = tile = conv_grouped.choose_tile(shape, lanes)
@@ -306,7 +310,7 @@ class Plain(Algorithm):
 
     layouts = (PLAIN, PLAIN)
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         return conv_plain.cost(shape, lanes)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
@@ -327,7 +331,7 @@ class Plain(Algorithm):
 class GroupedPointwise(Plain):
     """Groups of any width, 1x1: a matrix product each, on plain tensors."""
 
-    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int]) -> float | None:
+    def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if shape.groups == 1 or not conv_grouped_1x1.supports(shape):
             return None
         vectors = shape.images * shape.out_channels * ceil_div(shape.pixels, lanes)
@@ -365,6 +369,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_grouped": Grouped(),
     "conv_grouped_1x1": GroupedPointwise(),
     "conv_plain": Plain(),
+    "conv_strassen": Strassen(),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
     "conv_winograd/6": Winograd(6),
@@ -372,6 +377,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_winograd_raw/4": RawWinograd(4),
     "conv_winograd_raw/6": RawWinograd(6),
 }
+
+
+def saves_products(shape: ConvShape, lanes: int) -> bool:
+    """Whether Strassen's algorithm would be cheaper than direct sums: only then are weights looked at."""
+    cost, direct = (ALGORITHMS[name].cost(shape, lanes, {STRASSEN}) for name in ("conv_strassen", "conv_direct"))
+    return cost is not None and direct is not None and cost < direct
 
 
 def algorithm_name(kernel: str, params: Mapping[str, int | str]) -> str:

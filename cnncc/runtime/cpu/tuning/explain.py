@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ....ops.conv import Conv
 from ....plan import REFERENCE, Plan
 from ....records import record
-from ..lower.accuracy import sum_bound, winograd_bounds
+from ..lower.accuracy import strassen_bound, sum_bound, winograd_bounds
 from ..lower.conv import ConvLowering
 from ..lower.conv_algorithms import algorithm_name
 from ..lowering import Tensor
@@ -63,9 +63,9 @@ def explain(plan: Plan, accuracy: str, findings: Findings) -> list[ConvChoice]:
         name = algorithm_name(step.kernel, step.params)
         chosen = str(Candidate(name, step.params, 0.0))
         estimates = ConvLowering(accuracy).costs(op, inputs, plan.lanes)
-        found.append(ConvChoice(
-            step.name, shapes, chosen, _bound(step.params, inputs[1]), estimates[name] / 1e6, measured.get(chosen),
-            _alternatives(candidates, estimates, measured, name)))
+        bound = _bound(name, step.params, inputs[1])
+        found.append(ConvChoice(step.name, shapes, chosen, bound, estimates[name] / 1e6, measured.get(chosen),
+                                _alternatives(candidates, estimates, measured, name)))
     return found
 
 
@@ -82,10 +82,12 @@ def _alternatives(candidates: list[Candidate], estimates: Mapping[str, float], m
     return tuple(sorted(found, key=lambda a: (a.seconds is None, a.seconds, a.estimate)))
 
 
-def _bound(params: Mapping[str, int | str], w: Tensor | None) -> str:
+def _bound(name: str, params: Mapping[str, int | str], w: Tensor | None) -> str:
     """The bound on the error, for these weights, with u = 2^-24 (docs/numerics.md)."""
     m = params.get("m")
     assert w is not None and w.value is not None
     if isinstance(m, int):
         return f"{winograd_bounds(m, w.value).max():.0f} u max|x| sum|w|"
+    if name == "conv_strassen":
+        return f"{strassen_bound(w.shape[1]):.0f} u max|x| sum|w|"
     return f"{sum_bound(math.prod(w.shape[1:])):.0f} u sum|x||w|"

@@ -1,0 +1,295 @@
+"""Pointwise convolution by one level of Strassen's algorithm, in Winograd's form: 7 half products instead of 8.
+
+Pixels are taken in pairs: ``rows`` of them and the next ``rows``, paired one by one. The halves of input channels,
+output channels and paired pixels make four quarters of x (A), of the weights (B) and of y (C):
+
+    C11 = A11 B11 + A12 B21     C12 = A11 B12 + A12 B22     (first pixels)
+    C21 = A21 B11 + A22 B21     C22 = A21 B12 + A22 B22     (second pixels)
+
+With S1 = A21 + A22, S2 = S1 - A11, S3 = A11 - A21, S4 = A12 - S2 and T1 = B12 - B11, T2 = B22 - T1, T3 = B22 - B12,
+T4 = T2 - B21 the products and what they are added to are, in this order (Winograd 1971)
+
+    U = A11 B11      C11 = U + A12 B21      U += S2 T2            V = U + S3 T3
+                     C21 = V - A22 T4       C22 = V + S1 T1       C12 = U + S1 T1 + S4 B22
+
+Weights are summed beforehand, S by a task for its pixels during its second product. A product goes over all pairs of
+the task, so that its weights, a seventh of a panel, stay in the nearest caches; U and V wait in scratch memory.
+
+The weights of an output channel are divided by a power of 2 near their mean, which results are multiplied by in the
+end: channels of different sizes would otherwise get each other's rounding errors.
+
+Layouts (float32): x is [N, IC/c, pixels, c]; y and add are [N, OC/c, pixels, c]; bias is [panels, 2, vectors * c];
+weights are panels of [2, vectors * c] factors and [7, IC/2, vectors * c] weights, surplus output channels being zero.
+Scratch of a thread, for pairs of tiles: A [IC/c, 2 * rows, c] of a pair that reaches beyond the image,
+S [4, pairs, IC/2c, rows, c], U and V [pairs, 2, rows, vectors * c].
+"""
+
+import math
+
+import numpy as np
+
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+
+OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
+DIMS = ("pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "a", "b")
+TILES = {16: (6, 4), 8: (6, 2), 4: (6, 4)}  # (rows, vectors) by lanes
+PRODUCTS = 7
+PAIRS, PIXEL_BYTES = 12, 640 << 10  # of a task, at most: what a product's weights are read for; x and S in L2
+WIDE_BYTES, WIDE_PIXEL_BYTES = 1 << 20, 1700 << 10  # weights that come anew for each task: then as few as may be
+MIN_TASKS, MIN_WIDE_TASKS = 8, 2
+
+
+def supports(shape: ConvShape, lanes: int) -> bool:
+    """Pointwise, one group, channels that can be halved between two vectors."""
+    counts = shape.channels, shape.out_channels
+    return shape.is_pointwise and shape.groups == 1 and all(count % (2 * lanes) == 0 for count in counts)
+
+
+def choose_tasks(shape: ConvShape, lanes: int) -> tuple[int, int, int]:
+    """(pairs of tiles of a task, groups of them in an image, parts of the panels)."""
+    rows, vectors = TILES[lanes]
+    pairs, each = ceil_div(shape.pixels, 2 * rows), 16 * shape.channels * rows
+    panels = ceil_div(shape.out_channels, 2 * lanes * vectors)
+    if weight_bytes(shape, lanes) < WIDE_BYTES:
+        least = ceil_div(pairs, max(1, min(PAIRS, PIXEL_BYTES // each)))
+        groups = min(pairs, max(least, ceil_div(MIN_TASKS, shape.images)))
+        return ceil_div(pairs, groups), ceil_div(pairs, ceil_div(pairs, groups)), 1
+    most = ceil_div(pairs, ceil_div(pairs, max(1, WIDE_PIXEL_BYTES // each)))
+    groups = ceil_div(pairs, most)
+    return most, groups, min(panels, ceil_div(MIN_WIDE_TASKS, shape.images * groups))
+
+
+def weight_bytes(shape: ConvShape, lanes: int) -> int:
+    columns = TILES[lanes][1] * lanes
+    return 4 * columns * ceil_div(shape.out_channels, 2 * columns) * (2 + PRODUCTS * shape.channels // 2)
+
+
+def launch(
+    shape: ConvShape, lanes: int, residual: bool = False, activation: str = "clip", a: float = -math.inf,
+    b: float = math.inf,
+) -> Launch:  # fmt: skip
+    """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
+    if not supports(shape, lanes):
+        raise ValueError(f"{shape} is no convolution for conv_strassen")
+    rows, vectors = TILES[lanes]
+    width = 4 * lanes
+    half_in, half_out = shape.channels // (2 * lanes), shape.out_channels // (2 * lanes)
+    panels = ceil_div(half_out, vectors)
+    pairs, groups, parts = choose_tasks(shape, lanes)
+    dims = (shape.pixels, half_in, half_out, panels, pairs, groups, parts, float_word(a), float_word(b))
+    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual))
+    scratch = rows * width * (4 * half_in * (1 + pairs) + 2 * vectors * pairs)
+    plane = shape.images * shape.pixels * 4
+    reads = {"x": (0, plane * shape.channels), "w": (0, weight_bytes(shape, lanes)),
+             "bias": (0, panels * 2 * vectors * width)}
+    if residual:
+        reads["add"] = (0, plane * shape.out_channels)
+    writes = {"y": (0, plane * shape.out_channels)}
+    return Launch(KERNEL, params, dims, shape.images * groups * parts, 1, scratch, reads, writes)
+
+
+def pack_weights(w: np.ndarray, lanes: int) -> np.ndarray:
+    """[OC, IC, 1, ...] as panels of factors and sums of weights, which are rounded once; flat."""
+    rows, columns = w.reshape(len(w), -1), TILES[lanes][1] * lanes
+    half_out, half_in = len(w) // 2, rows.shape[1] // 2
+    out = np.zeros((ceil_div(half_out, columns), 2 + PRODUCTS * half_in, columns), np.float32)
+    for panel, packed in enumerate(out):
+        b = np.zeros((2, 2 * half_in, columns), np.float32)
+        for half in range(2):
+            part = rows[half * half_out : (half + 1) * half_out][panel * columns : (panel + 1) * columns]
+            mean = np.abs(part).mean(1, dtype=np.float64)
+            power = np.exp2(np.frexp(mean)[1]).astype(np.float32)
+            np.multiply(part.T.copy(), 1 / power, out=b[half, :, : len(part)])
+            packed[half, : len(part)] = np.where(mean > 0, power, 0)
+        (b11, b21), (b12, b22) = b.reshape(2, 2, half_in, columns)
+        t1, t3 = (np.subtract(*pair, dtype=np.float64) for pair in ((b12, b11), (b22, b12)))
+        t2 = b22 - t1
+        products = packed[2:].reshape(PRODUCTS, half_in, columns)
+        for target, weights in zip(products, (b11, b21, t2, t3, b21 - t2, t1, b22), strict=True):
+            target[:] = weights
+    return out.reshape(-1)
+
+
+def pack_bias(bias: np.ndarray | None, out_channels: int, lanes: int) -> np.ndarray:
+    """[OC] as [panels, 2, vectors * c] float32, flat; zeros for None."""
+    half, columns = out_channels // 2, TILES[lanes][1] * lanes
+    out = np.zeros((2, ceil_div(half, columns) * columns), np.float32)
+    if bias is not None:
+        out[:, :half] = bias.reshape(2, half)
+    return out.reshape(2, -1, columns).swapaxes(0, 1).reshape(-1)
+
+
+def _build_intrinsics():
+    """Three intrinsics: ``scaled(tile, factors, bias)``, row by row; ``moved(tile, old, new)`` is tile - old + new, of
+    vectors that lie in memory one after the other; ``ask(address, rows, lanes)`` has vectors brought to all caches."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.core.typing.templates import signature
+    from numba.extending import intrinsic
+
+    from cnncc.runtime.cpu.simd import I32, I64, constant, emit_fma, pointer, vector
+    from cnncc.runtime.cpu.tile import Tile, pack, unpack
+
+    def vectors_at(builder, address, count, lanes):
+        places = (builder.add(address, I64(4 * lanes * i)) for i in range(count))
+        return [builder.load(pointer(builder, place, vector(lanes)), align=4) for place in places]
+
+    @intrinsic
+    def scaled(typingctx, tile, factors, bias):
+        if not isinstance(tile, Tile):
+            return None
+
+        def codegen(context, builder, sig, args):
+            factor, added = (vectors_at(builder, place, tile.vectors, tile.lanes) for place in args[1:])
+            values = unpack(builder, args[0], tile)
+            out = [emit_fma(builder, value, factor[i % tile.vectors], added[i % tile.vectors])
+                   for i, value in enumerate(values)]
+            return pack(builder, out, tile)
+
+        return signature(tile, tile, types.int64, types.int64), codegen
+
+    @intrinsic
+    def moved(typingctx, tile, old, new):
+        if not isinstance(tile, Tile):
+            return None
+
+        def codegen(context, builder, sig, args):
+            values = unpack(builder, args[0], tile)
+            minus, plus = (vectors_at(builder, place, len(values), tile.lanes) for place in args[1:])
+            out = [builder.fadd(builder.fsub(value, m), p) for value, m, p in zip(values, minus, plus, strict=True)]
+            return pack(builder, out, tile)
+
+        return signature(tile, tile, types.int64, types.int64), codegen
+
+    @intrinsic(prefer_literal=True)
+    def ask(typingctx, address, rows, lanes):
+        count, width = constant(rows), 4 * constant(lanes)
+
+        def codegen(context, builder, sig, args):
+            kind = ir.FunctionType(ir.VoidType(), [pointer(builder, args[0], ir.IntType(8)).type, I32, I32, I32])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            for at in range(0, count * width, 64):
+                line = pointer(builder, builder.add(args[0], I64(at)), ir.IntType(8))
+                builder.call(function, [line, I32(0), I32(3), I32(1)])  # for reading, all caches, data
+            return context.get_dummy_value()
+
+        return signature(types.void, types.int64, rows, lanes), codegen
+
+    return scaled, moved, ask
+
+
+def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
+    """Compile-time constants are the tile and the epilogue."""
+    from numba.extending import register_jitable
+
+    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.memory_access import load_words, select, word_float
+    from cnncc.runtime.cpu.simd import load, splat, store
+    from cnncc.runtime.cpu.tile import store_through, tile_fma_even_ahead, tile_load, tile_store, tile_zero
+
+    finish = store_through(build_finish(activation, residual, lanes))
+    scaled, moved, ask = _build_intrinsics()
+    width, columns = 4 * lanes, 4 * lanes * vectors
+    side, across, tile_bytes = rows * width, lanes * columns, rows * columns
+    word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
+    word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
+    PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, A, B = (word[name] for name in DIMS)
+
+    @register_jitable
+    def copy_pair(x, plane, first, pixels, target, blocks):
+        """Pixels ``first`` .. of all blocks of channels, zeros for those beyond the image."""
+        for block in range(blocks):
+            for r in range(2 * rows):
+                value = splat(0.0, lanes)
+                if first + r < pixels:
+                    value = load(x + block * plane + (first + r) * width, lanes)
+                store(target + (block * 2 * rows + r) * width, value)
+
+    @register_jitable
+    def add_up(a11, a12, s, s_step):
+        """S1 .. S4 of a block of channels of a pair."""
+        for r in range(rows):
+            p, q, target = a11 + r * width, a12 + r * width, s + r * width
+            x11 = load(p, lanes)
+            x21 = load(p + side, lanes)
+            s1 = x21 + load(q + side, lanes)
+            s2 = s1 - x11
+            store(target, s1)
+            store(target + s_step, s2)
+            store(target + 2 * s_step, x11 - x21)
+            store(target + 3 * s_step, load(q, lanes) - s2)
+
+    @register_jitable
+    def operand(k, a11, a12, s, s_step):
+        """Where the pixels of product ``k`` lie."""
+        if k == 0:
+            return a11
+        if k == 1:
+            return a12
+        if k == 4:
+            return a12 + side
+        return s + s_step * select(k == 5, 0, select(k == 6, 3, k - 1))
+
+    def conv_strassen(args, begin, end):
+        words = load_words(args, word_count)
+        pixels, half_in, half_out, panels = words[PIXELS], words[HALF_IN], words[HALF_OUT], words[PANELS]
+        most, groups, parts = words[PAIRS_], words[GROUPS], words[PARTS]
+        a, b = word_float(words[A]), word_float(words[B])
+        plane, product_bytes, quarter = pixels * width, half_in * across, half_in * side
+        panel_bytes = 2 * columns + 7 * product_bytes
+        edge, s_at, s_step = words[SCRATCH], words[SCRATCH] + 4 * quarter, most * quarter
+        sums_at = s_at + 4 * s_step
+        for task in range(begin, end):
+            part, group = task % parts, task // parts
+            image, start = group // groups, group % groups * most * 2 * rows
+            stop = min(start + most * 2 * rows, pixels)
+            pairs = (stop - start + (2 * rows - 1)) // (2 * rows)
+            x = words[X] + image * 2 * half_in * plane
+            last = start + (pairs - 1) * 2 * rows
+            if last + 2 * rows > pixels:
+                copy_pair(x, plane, last, pixels, edge, 2 * half_in)
+            first, until = panels * part // parts, panels * (part + 1) // parts
+            step = columns // pairs  # of the next product's weights each update of this one asks for an equal part
+            for panel in range(first, until):
+                w_at = words[W] + panel * panel_bytes
+                y_at = (image * 2 * half_out + panel * vectors) * plane
+                for k in range(7):
+                    w = w_at + 2 * columns + k * product_bytes
+                    ahead = w + product_bytes
+                    if k == 6:
+                        ahead += 2 * columns if panel + 1 < until else (first - until) * panel_bytes + 2 * columns
+                    second, right = (k == 4) | (k == 5), select(k >= 5, 1, 0)
+                    shift = select(second, rows, 0)
+                    for t in range(pairs):
+                        p = start + t * 2 * rows
+                        a11, x_step = x + p * width, plane
+                        if p + 2 * rows > pixels:
+                            a11, x_step = edge, 2 * side
+                        a12, s = a11 + half_in * x_step, s_at + t * quarter
+                        at, at_step = operand(k, a11, a12, s, s_step), select((k < 2) | (k == 4), x_step, side)
+                        u, v = sums_at + 2 * t * tile_bytes, sums_at + (2 * t + 1) * tile_bytes
+                        acc = tile_zero(rows, vectors, lanes)
+                        if k > 0:
+                            acc = tile_load(select(second, v, u), columns, width, rows, vectors, rows, vectors, lanes)
+                        for block in range(half_in):
+                            ask(at + (block + 1) * at_step, rows, lanes)
+                            acc = tile_fma_even_ahead(acc, at + block * at_step, width, 4, w + block * across, columns,
+                                                      lanes, 4, ahead + (t * half_in + block) * lanes * step, step)
+                            if k == 1 and panel == first:
+                                add_up(a11 + block * x_step, a12 + block * x_step, s + block * side, s_step)
+                        if (k == 1) | (k > 3):
+                            place = y_at + (p + shift) * width + right * half_out * plane
+                            whole = scaled(acc, w_at + right * columns, words[BIAS] + (2 * panel + right) * columns)
+                            finish(whole, words[Y] + place, width, plane, stop - p - shift, half_out - panel * vectors,
+                                   words[ADD] + place, a, b)
+                        if k == 5:
+                            acc = moved(acc, v, u)
+                        if (k != 1) & (k != 4) & (k != 6):
+                            tile_store(acc, select(k == 3, v, u), columns, width, rows, vectors)
+
+    return conv_strassen
+
+
+KERNEL = Kernel("conv_strassen", OPERANDS, DIMS, build)

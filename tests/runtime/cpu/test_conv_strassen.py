@@ -1,0 +1,87 @@
+"""Strassen's algorithm: how far a NaN spreads, scales of output channels, tasks. tests/property judges its numbers."""
+
+import numpy as np
+import pytest
+
+from cnncc.errors import PlanInvalid
+from cnncc.ops import OPS
+from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.kernels import conv_strassen
+from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.lower.accuracy import strassen_bound
+from cnncc.runtime.cpu.lower.conv import ALGORITHMS
+from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
+from tests.runtime.cpu.lowered import Setting, run_lowered
+
+LANES = native.host_lanes()
+ROWS = conv_strassen.TILES[LANES][0]
+CONV = OPS["Conv"](kernel_shape=(1,))
+
+
+def run(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+    choice = Choice("conv_strassen", {}, (BLOCKED,) * 4, (BLOCKED,))
+    setting = Setting(LANES, threads)
+    [y] = run_lowered(CONV, [x, w, b], (1, 2), [BLOCKED, PLAIN, PLAIN], setting, 1, choice)
+    return y
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("pixel", [0, 2 * ROWS - 1, 4 * ROWS])
+def test_nan_and_infinity_reach_only_the_paired_pixel(pixel: int, value: float) -> None:
+    """The last pixel is paired with none."""
+    x, w = numbers(1, 4 * LANES, 4 * ROWS + 1), numbers(2 * LANES, 4 * LANES, 1)
+    x[0, 3, pixel] = value
+    y = run(x, w)
+    other = pixel + ROWS if pixel % (2 * ROWS) < ROWS else pixel - ROWS
+    spoilt = np.isin(np.arange(x.shape[2]), (pixel, other))
+    assert np.isfinite(y[:, :, ~spoilt]).all()
+    assert not np.isfinite(y[:, :, pixel]).any()
+
+
+def test_output_channels_of_any_sizes_keep_their_bounds() -> None:
+    """An output channel is as exact beside one that is 2^60 times as large, and beside zeros gives its bias."""
+    x, w, b = numbers(1, 2 * LANES, 40), numbers(4 * LANES, 2 * LANES, 1), numbers(4 * LANES)
+    w[: 2 * LANES] *= np.exp2(np.arange(2 * LANES) * 2.0 - 30)[:, None, None].astype(np.float32)
+    w[5], w[-1] = 0, 0
+    want = w[:, :, 0].astype(np.float64) @ x[0].astype(np.float64) + b[:, None]
+    units = strassen_bound(2 * LANES) * 2.0**-24
+    allowed = units * np.abs(x).max() * np.abs(w[:, :, 0]).sum(1) + 2.0**-23 * np.abs(b)
+    y = run(x, w, b)[0]
+    assert (np.abs(y - want) <= allowed[:, None]).all()
+    assert (y[5] == b[5]).all() and (y[-1] == b[-1]).all()
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_wide_weights_are_read_for_few_tasks(images: int) -> None:
+    channels = next(c for c in range(2 * LANES, 2000, 2 * LANES)
+                    if conv_strassen.weight_bytes(shape_of(1, c, c, 20), LANES) >= conv_strassen.WIDE_BYTES)
+    shape = shape_of(images, channels, channels, 20)
+    launch = conv_strassen.launch(shape, LANES)
+    assert launch.tasks == max(images, conv_strassen.MIN_WIDE_TASKS)
+    x, w = numbers(images, channels, 20), numbers(channels, channels, 1)
+    want = np.einsum("oc,ncp->nop", w[:, :, 0].astype(np.float64), x.astype(np.float64))
+    np.testing.assert_allclose(run(x, w, threads=2), want, atol=1e-4 * np.abs(want).max())
+
+
+def shape_of(images: int, channels: int, out_channels: int, pixels: int) -> ConvShape:
+    size = (1, 1, pixels)
+    return ConvShape(images, channels, out_channels, size, size, (1, 1, 1))
+
+
+@pytest.mark.parametrize("pixels", [1, 49, 196, 784, 3136])
+def test_tasks_cover_every_pixel_once(pixels: int) -> None:
+    for channels in (2 * LANES, 1024, 2048):
+        pairs, groups, _ = conv_strassen.choose_tasks(shape_of(1, channels, 1024, pixels), LANES)
+        assert (groups - 1) * pairs * 2 * ROWS < pixels <= groups * pairs * 2 * ROWS
+
+
+def test_what_it_cannot_run_is_refused() -> None:
+    strassen, none = ALGORITHMS["conv_strassen"], ("clip", -np.inf, np.inf)
+    for shape in (shape_of(1, 3 * LANES, 2 * LANES, 5), shape_of(1, 2 * LANES, LANES, 5),
+                  ConvShape(1, 2 * LANES, 2 * LANES, (1, 1, 9), (1, 1, 7), (1, 1, 3))):
+        with pytest.raises(PlanInvalid, match="needs a 1x1 kernel of stride 1"):
+            strassen.launch(shape, {}, LANES, False, none)
