@@ -67,7 +67,7 @@ class Context:
         records, self._segments = self._records()
         self._table = StepTable(records, prepared.threads, self._scratch.ctypes.data, stride)
         self._words = self._table.words.data  # a memoryview: to write a number takes half as long as in an array
-        self._input_words, self._output_words = self._port_words("in"), self._port_words("out")
+        self._port_words = self._find_port_words()
         results, locations = storage.results, storage.locations
         self._copied = [(number, port.buffer) for number, port in enumerate(prepared.plan.outputs)
                         if results.get(locations[port.buffer].root) != number]
@@ -133,10 +133,15 @@ class Context:
     def _input_port(self, root: int) -> int:
         return next(i for i, port in enumerate(self.prepared.plan.inputs) if port.buffer == root)
 
-    def _port_words(self, kind: str) -> list[tuple[int, list[tuple[int, int]]]]:
-        """For each input or output that the table refers to, its number and (position of the word, offset) pairs."""
-        return [(port, [(int(at), offset) for step, word, offset in places for at in self._table.positions(step, word)])
-                for (found, port), places in self._ports.items() if found == kind]
+    def _find_port_words(self) -> list[tuple[int, int, int, list[tuple[int, int]]]]:
+        """For each input or output that the table refers to, its number among the inputs and then the outputs, the
+        position of a word that is to hold its address and what to add to that, and the same of further words."""
+        found = []
+        for (kind, port), places in self._ports.items():
+            (at, offset), *others = [(int(at), offset) for step, word, offset in places
+                                     for at in self._table.positions(step, word)]
+            found.append((port + (len(self.prepared.plan.inputs) if kind == "out" else 0), at, offset, others))
+        return found
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -184,16 +189,16 @@ class Context:
         return found
 
     def _bind_ports(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        words = self._words
-        for ports, arrays in ((self._input_words, inputs), (self._output_words, outputs)):
-            for number, places in ports:
-                array = arrays[number]
-                try:  # NumPy's own ways take three times as long
-                    address = addressof(byte_of(array))  # type: ignore[arg-type]  # an array is a buffer
-                except (TypeError, ValueError):  # read-only, or empty
-                    address = int(array.__array_interface__["data"][0])
-                for at, offset in places:
-                    words[at] = address + offset
+        words, arrays = self._words, [*inputs, *outputs]
+        for number, at, offset, others in self._port_words:
+            array = arrays[number]
+            try:  # NumPy's own ways take three times as long
+                address = addressof(byte_of(array))  # type: ignore[arg-type]  # an array is a buffer
+            except (TypeError, ValueError):  # read-only, or empty
+                address = int(array.__array_interface__["data"][0])
+            words[at] = address + offset
+            for at, offset in others:
+                words[at] = address + offset
 
     def _run_reference(self, bound: BoundStep, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         step: Step = bound.step
