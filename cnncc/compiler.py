@@ -41,9 +41,9 @@ def compile(model: str | Path | bytes | Graph | onnx.ModelProto, *, level: int =
             (`{"N": range(1, 9)}`), or whole shapes of inputs (`{"image": [1, 3, "H", "W"]}`).
         constants: contents for inputs that never change, by name; they stop being inputs. An input that is a shape
             must be given here.
-        accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's F(2,3) and F(4,3);
-            "fast" by F(6,3) too; "tf32", for GPUs only, lets tensor cores multiply numbers that are rounded to 11
-            bits (docs/numerics.md has their errors).
+        accuracy: "high" computes every convolution as a direct sum; "default" also by Winograd's F(2,3), F(4,3) and
+            F(5,3); "fast" by F(6,3) too; "tf32", for GPUs only, lets tensor cores multiply numbers that are rounded to
+            11 bits (docs/numerics.md has their errors).
         lanes: floats of a vector to lay memory out for; by default this machine's.
         dump_ir: a folder for the IR text after each pass that changed it.
         allow_fallback: let nodes without a native kernel run on their NumPy references; `Plan.fallbacks` lists them.

@@ -40,7 +40,7 @@ def compile_(
         network: NetworkName = None,
         settings: Settings = None,
         accuracy: Annotated[Accuracy, typer.Option(
-            help="`high`: convolutions as direct sums only; `default`: also by Winograd's F(2,3) and F(4,3); "
+            help="`high`: convolutions as direct sums only; `default`: also by Winograd's F(m,3) up to F(5,3); "
                  "`fast`: and by F(6,3), whose errors are a few times larger; `tf32`: with --target cuda, products on "
                  "tensor cores, of numbers rounded to 11 bits.")
         ] = Accuracy.DEFAULT,

@@ -262,6 +262,8 @@ DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "matmul": draw_matmul,
     "conv_plain": draw_plain,
     "AveragePool": draw_pool("AveragePool"),
+    "conv_winograd/5": draw_winograd(5),
+    "conv_winograd_raw/5": draw_winograd(5, raw=True),
     "conv_winograd/6": draw_winograd(6),
     "conv_winograd_raw/6": draw_winograd(6, raw=True),
     "conv_grouped": draw_groups,

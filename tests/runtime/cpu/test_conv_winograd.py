@@ -12,7 +12,7 @@ from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, STRIDED, WEIGHTS, Axis
 from tests.runtime.cpu.lowered import Setting, run_lowered
 
 
-@pytest.mark.parametrize("m", [1, 2, 4, 6])
+@pytest.mark.parametrize("m", [1, 2, 4, 5, 6])
 def test_matrices_give_a_correlation(m: int) -> None:
     """A^T diag(G w) B^T is the matrix of the correlation with w, for each unit w and hence for all."""
     taps, tables = 3 if m > 1 else 1, (BACKWARD, FORWARD, WEIGHTS)
@@ -41,7 +41,7 @@ def test_axes_give_a_correlation(axis: Axis, stride: int) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (3, 1)])
-@pytest.mark.parametrize("m", [2, 4, 6])
+@pytest.mark.parametrize("m", [2, 4, 5, 6])
 def test_nan_and_infinity_reach_only_the_tiles_that_read_them(m: int, kernel: tuple[int, int], value: float) -> None:
     """Output tile i reads inputs from m i on, m + 2 of them: without pads they reach tiles (p - m - 1) / m to p / m."""
     rng, lanes, size = np.random.default_rng(m), native.host_lanes(), 26

@@ -1,4 +1,4 @@
-"""Winograd convolution F(m, 3), m = 2, 4 or 6, stride 1, in NCHWc (Lavin & Gray 2015, arXiv:1509.09308).
+"""Winograd convolution F(m, 3), m = 2, 4, 5 or 6, stride 1, in NCHWc (Lavin & Gray 2015, arXiv:1509.09308).
 
 With the matrices of winograd.py, and input tiles of n_h x n_w that give output tiles of m_h x m_w (winograd_tiles.py),
 

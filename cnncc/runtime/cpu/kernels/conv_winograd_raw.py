@@ -33,7 +33,7 @@ from cnncc.runtime.cpu.winograd_tiles import (
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (*TILE_DIMS, "block", "blocks", "oc_parts", "chunk", "a", "b")
 # Tiles of a register tile by lanes and m: with m + 2 sums each they leave room for transformed weights.
-ROWS = {16: {2: 6, 4: 4, 6: 3}, 8: {2: 3, 4: 2, 6: 1}, 4: {2: 6, 4: 4, 6: 3}}
+ROWS = {16: {2: 6, 4: 4, 5: 3, 6: 3}, 8: {2: 3, 4: 2, 5: 1, 6: 1}, 4: {2: 6, 4: 4, 5: 3, 6: 3}}
 STRIDED = {16: (4, 2), 8: (4, 1), 4: (4, 2)}  # tiles and vectors of output channels, with 3 sums each
 SCRATCH_BYTES = 1536 << 10  # V should stay in L2
 CHUNK_BYTES = 30 << 10  # weights of a block of output channels that all rows of points go over before the next

@@ -20,11 +20,12 @@ Array = np.ndarray[Any, Any]
 STRASSEN = "strassen"
 
 # What may be chosen besides direct sums.
-ACCURACIES: dict[str, tuple[int | str, ...]] = {"high": (), "default": (2, 4, STRASSEN), "fast": (2, 4, 6, STRASSEN)}
+ACCURACIES: dict[str, tuple[int | str, ...]] = {
+    "high": (), "default": (2, 4, 5, STRASSEN), "fast": (2, 4, 5, 6, STRASSEN)}
 
 # F(m,3): the error relative to max|x| of a tile times sum|w|, for many channels and weights of concentration 1; and
 # up to which concentration it is chosen.
-WINOGRAD = {2: (3.0, 20.0), 4: (20.0, 5.0), 6: (32.0, 5.0)}
+WINOGRAD = {2: (3.0, 20.0), 4: (20.0, 5.0), 5: (28.0, 5.0), 6: (32.0, 5.0)}
 
 FEW_CHANNELS = 16
 PIECE = 1 << 15  # weights that are looked at together: they stay in a cache

@@ -372,9 +372,11 @@ ALGORITHMS: dict[str, Algorithm] = {
     "conv_strassen": Strassen(),
     "conv_winograd/2": Winograd(2),
     "conv_winograd/4": Winograd(4),
+    "conv_winograd/5": Winograd(5),
     "conv_winograd/6": Winograd(6),
     "conv_winograd_raw/2": RawWinograd(2),
     "conv_winograd_raw/4": RawWinograd(4),
+    "conv_winograd_raw/5": RawWinograd(5),
     "conv_winograd_raw/6": RawWinograd(6),
 }
 
