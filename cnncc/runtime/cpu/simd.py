@@ -19,11 +19,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
-from cnncc.runtime.cpu.target import target
-
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-ROUNDER, ROUNDER_BITS = 12582912.0, 0x4B400000  # 1.5 * 2^23: adding it rounds to an integer kept in the low bits
 
 
 class Vec(types.Type):
@@ -96,7 +93,7 @@ def _lanes(kinds) -> int | None:
     return found.pop()
 
 
-def _vector_op(name: str, arity: int, emit, result=Vec):
+def vector_op(name: str, arity: int, emit, result=Vec):
     """An intrinsic over ``arity`` vectors or scalars, at least one of them a vector."""
 
     def typer(typingctx, *kinds):
@@ -139,16 +136,16 @@ def _maximum(builder, lo, v):
     return builder.select(builder.fcmp_ordered(">", lo, v), lo, v)
 
 
-fma = _vector_op("fma", 3, emit_fma)
-minimum = _vector_op("minimum", 2, _minimum)
-maximum = _vector_op("maximum", 2, _maximum)
-sqrt = _vector_op("sqrt", 1, _call("sqrt"))
-absolute = _vector_op("absolute", 1, _call("fabs"))
-floor = _vector_op("floor", 1, _call("floor"))
-ceil = _vector_op("ceil", 1, _call("ceil"))
-round_even = _vector_op("round_even", 1, _call("roundeven"))
-copysign = _vector_op("copysign", 2, _call("copysign"))
-is_nan = _vector_op("is_nan", 1, lambda b, v: b.fcmp_unordered("uno", v, v), Mask)
+fma = vector_op("fma", 3, emit_fma)
+minimum = vector_op("minimum", 2, _minimum)
+maximum = vector_op("maximum", 2, _maximum)
+sqrt = vector_op("sqrt", 1, _call("sqrt"))
+absolute = vector_op("absolute", 1, _call("fabs"))
+floor = vector_op("floor", 1, _call("floor"))
+ceil = vector_op("ceil", 1, _call("ceil"))
+round_even = vector_op("round_even", 1, _call("roundeven"))
+copysign = vector_op("copysign", 2, _call("copysign"))
+is_nan = vector_op("is_nan", 1, lambda b, v: b.fcmp_unordered("uno", v, v), Mask)
 
 
 def _operator(symbol, emit, result=Vec) -> None:
@@ -370,27 +367,6 @@ def to_floats(typingctx, value):
     if not isinstance(value, Ints):
         return None
     return signature(Vec(value.lanes), value), lambda c, b, s, a: b.sitofp(a[0], vector(value.lanes))
-
-
-def _times_power(builder, value, power):
-    """value * 2^power of integers -252 <= power <= 254 as float32: overflows to infinity, underflows gradually."""
-    if value.type.count == target().lanes == 16:  # AVX-512
-        kinds = [value.type] * 3 + [ir.IntType(16), I32]
-        scale = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(value.type, kinds), "llvm.x86.avx512.mask.scalef.ps.512"
-        )
-        return builder.call(scale, [value, power, value, ir.IntType(16)(-1), I32(4)])  # rounding as MXCSR says
-    ints = ir.VectorType(I32, value.type.count)
-    # A sum of 1.5 * 2^23 and the power has it in its low bits, for NaN too, of which a conversion makes anything.
-    shifted = builder.bitcast(builder.fadd(power, power.type(ROUNDER)), ints)
-    whole = builder.sub(shifted, ints(ROUNDER_BITS))
-    half = builder.ashr(whole, ints(1))
-    for part in (half, builder.sub(whole, half)):
-        value = builder.fmul(value, builder.bitcast(builder.shl(builder.add(part, ints(127)), ints(23)), value.type))
-    return value
-
-
-times_power = _vector_op("times_power", 2, _times_power)
 
 
 def _ints_op(name: str, method: str):

@@ -1,9 +1,11 @@
 """Elementary functions over vectors, for use inside kernels: a few ulp, right for NaN and infinities."""
 
+from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import register_jitable
 
 from cnncc.runtime.cpu.simd import (
-    ROUNDER,
+    I32,
     absolute,
     bits_of,
     copysign,
@@ -15,13 +17,36 @@ from cnncc.runtime.cpu.simd import (
     ints_sub,
     maximum,
     minimum,
-    times_power,
     to_floats,
+    vector_op,
     where,
 )
+from cnncc.runtime.cpu.target import target
 
 LOG2_E, LOG2_E_LOW = 1.442695021629333, 1.92596299e-8
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
+ROUNDER, ROUNDER_BITS = 12582912.0, 0x4B400000  # 1.5 * 2^23: adding it rounds to an integer kept in the low bits
+
+
+def _times_power(builder, value, power):
+    """value * 2^power of integers -252 <= power <= 254 as float32: overflows to infinity, underflows gradually."""
+    if value.type.count == target().lanes == 16:  # AVX-512
+        kinds = [value.type] * 3 + [ir.IntType(16), I32]
+        scale = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(value.type, kinds), "llvm.x86.avx512.mask.scalef.ps.512"
+        )
+        return builder.call(scale, [value, power, value, ir.IntType(16)(-1), I32(4)])  # rounding as MXCSR says
+    ints = ir.VectorType(I32, value.type.count)
+    # A sum of 1.5 * 2^23 and the power has it in its low bits, for NaN too, of which a conversion makes anything.
+    shifted = builder.bitcast(builder.fadd(power, power.type(ROUNDER)), ints)
+    whole = builder.sub(shifted, ints(ROUNDER_BITS))
+    half = builder.ashr(whole, ints(1))
+    for part in (half, builder.sub(whole, half)):
+        value = builder.fmul(value, builder.bitcast(builder.shl(builder.add(part, ints(127)), ints(23)), value.type))
+    return value
+
+
+times_power = vector_op("times_power", 2, _times_power)
 
 
 @register_jitable

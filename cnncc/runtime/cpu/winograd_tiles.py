@@ -52,10 +52,14 @@ def count_points(shape: ConvShape, m: int) -> int:
     return math.prod(input_length(t, s) for t, s in zip(output_tile(shape, m), shape.stride[1:], strict=True))
 
 
+def sum_rows(shape: ConvShape, m: int) -> tuple[int, int]:
+    """(rows, columns) of what the products of a tile are added up to."""
+    (m_h, m_w), (_, stride_h, stride_w) = output_tile(shape, m), shape.stride
+    return len(axis_of(m_h, stride_h).backward[0]), len(axis_of(m_w, stride_w).backward[0])
+
+
 def count_sums(shape: ConvShape, m: int) -> int:
-    """What the products of a tile are added up to."""
-    axes = (axis_of(t, s) for t, s in zip(output_tile(shape, m), shape.stride[1:], strict=True))
-    return math.prod(len(axis.backward[0]) for axis in axes)
+    return math.prod(sum_rows(shape, m))
 
 
 def count_tiles(shape: ConvShape, m: int) -> int:

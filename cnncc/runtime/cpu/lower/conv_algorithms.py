@@ -22,7 +22,7 @@ from ..kernels import (
 )
 from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN
-from ..winograd_tiles import count_points, count_sums, count_tiles, is_strided, is_winograd, output_tile
+from ..winograd_tiles import count_points, count_sums, count_tiles, is_strided, is_winograd, output_tile, sum_rows
 from .accuracy import STRASSEN
 from .conv_algorithm import BYTES_A_FMA, Algorithm, Array, Params
 from .convolutions import integer_parameter, tile_parameter
@@ -208,12 +208,11 @@ class RawWinograd(WinogradTiles):
             return None
         (rows, vectors), strided = conv_winograd_raw.choose_tile(shape, self.m, lanes), is_strided(shape)
         per_line = self.STRIDED if strided else self.TAPS
-        points, m_h = count_points(shape, self.m), output_tile(shape, self.m)[0]
+        points, (lines, columns) = count_points(shape, self.m), sum_rows(shape, self.m)
         groups = ceil_div(count_tiles(shape, self.m), rows)
         blocks = ceil_div(ceil_div(shape.out_channels, lanes), vectors) * vectors
-        lines = 1 if m_h == 1 else m_h + 1 if strided else m_h + 2
         chunks = ceil_div(shape.channels, conv_winograd_raw.choose_chunk(shape, vectors, lanes))
-        sums = count_sums(shape, self.m) * rows * (self.SUMS[0] + chunks * self.SUMS[1])
+        sums = lines * columns * rows * (self.SUMS[0] + chunks * self.SUMS[1])
         products = shape.channels * (points * rows + lines * per_line)
         w_bytes = 4 * shape.taps * shape.channels * blocks * lanes
         arithmetic = groups * blocks * (products + sums) + self.transforms(shape, lanes)
