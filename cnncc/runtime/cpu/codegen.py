@@ -76,12 +76,23 @@ def _hide_all_but(module: llvm.ModuleRef, symbol: str) -> None:
 
 
 def _optimise(module: llvm.ModuleRef) -> None:
-    """Loops of few iterations are unrolled; what is to be a vector is one already."""
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    """Calls are inlined before anything else, so that code is optimised once, not in each function and again in each of
+    its callers. Loops of few iterations are unrolled; what is to be a vector is one already."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_unrolling = True
     options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(_machine(), options)
-    builder.getModulePassManager().run(module, builder)
+    inlining = llvm.create_new_module_pass_manager()
+    inlining.add_always_inliner_pass()
+    inlining.add_global_dead_code_eliminate_pass()
+    inlining.run(module, builder)
+    passes = builder.getFunctionPassManager()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
+    cleaning = llvm.create_new_module_pass_manager()
+    cleaning.add_strip_dead_prototype_pass()
+    cleaning.run(module, builder)
 
 
 def _check_self_contained(module: llvm.ModuleRef) -> None:

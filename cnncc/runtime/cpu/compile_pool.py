@@ -85,3 +85,4 @@ def _work() -> None:
 
 if __name__ == "__main__":
     _work()
+    os._exit(0)  # taking the compiler's memory apart first would take 0.3 s
