@@ -6,6 +6,9 @@ kernel with everything in it, which codegen.py optimises as a whole. So kernels 
 whose libraries keep the text of their modules and nothing else.
 """
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import Any
 
@@ -26,6 +29,7 @@ from numba.core import (
     untyped_passes,
 )
 from numba.core.callconv import CPUCallConv
+from numba.core.datamodel import models
 
 NAME = "cnncc"
 RAISES = "cnncc_kernel_that_raises"  # is called where a kernel would raise
@@ -45,7 +49,7 @@ def llvm_modules(function: Any, symbol: str, machine: llvm.TargetMachine) -> lis
     context, arguments = descriptor.target_context, (types.int64,) * function.__code__.co_argcount
     flags = compiler.Flags()
     descriptor.options.parse_as_flags(flags, _OPTIONS)
-    with target_extension.target_override(NAME):
+    with target_extension.target_override(NAME), _collector_paused():
         made = compiler.compile_extra(descriptor.typing_context, context, function, arguments, types.none, flags, {},
                                       pipeline_class=_Compiler)
     seen = {made.library: None}
@@ -55,6 +59,18 @@ def llvm_modules(function: Any, symbol: str, machine: llvm.TargetMachine) -> lis
         seen.update(dict.fromkeys(found))
         waiting.extend(found)
     return [_entry(context, made.fndesc, symbol), *(text for library in seen for text in library.texts)]
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A tenth of the time would go to going over what the compiler has made so far, all of which is still needed."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _entry(context: "_Context", function: Any, symbol: str) -> str:
@@ -172,20 +188,35 @@ class _Context(cpu.CPUContext):
         return library.texts.append
 
 
+class _Function(types.Function):
+    """Numba's type of a function, which remembers what it makes of arguments: Numba tries every rule, those for arrays
+    too, each time that it comes to a call, which is several times for every call."""
+
+    def __init__(self, template: Any) -> None:
+        super().__init__(template)
+        self._signatures: dict[Any, Any] = {}
+        self._is_operator = getattr(self.typing_key, "__module__", None) == "_operator"
+
+    def augment(self, other: types.Function) -> "_Function | None":
+        return _Function(self.templates + other.templates) if other.typing_key == self.typing_key else None
+
+    def get_call_type(self, context: typing.Context, args: Any, kws: Any) -> Any:
+        if kws:
+            return super().get_call_type(context, args, kws)
+        if self._is_operator and all(isinstance(kind, NUMBERS) for kind in args):
+            args = map(types.unliteral, args)
+        args = tuple(args)
+        if args not in self._signatures:
+            self._signatures[args] = super().get_call_type(context, args, kws)
+        return self._signatures[args]
+
+
+models.register_default(_Function)(models.OpaqueModel)
+
+
 class _Typing(typing.Context):
-    """Numba's, which remembers what operators make of numbers; Numba tries the rules for arrays each time."""
-
-    def __init__(self) -> None:
-        self._operators: dict[Any, Any] = {}
-        super().__init__()
-
-    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
-        kinds = tuple(map(types.unliteral, args))
-        if getattr(func, "__module__", None) != "_operator" or not all(isinstance(k, NUMBERS) for k in kinds):
-            return super().resolve_function_type(func, args, kws)
-        if (func, kinds) not in self._operators:
-            self._operators[func, kinds] = super().resolve_function_type(func, kinds, kws)
-        return self._operators[func, kinds]
+    def insert_global(self, gv: Any, gty: Any) -> None:
+        super().insert_global(gv, _Function(gty.templates) if type(gty) is types.Function else gty)
 
 
 class _Target(target_extension.CPU):
