@@ -63,8 +63,9 @@ class Launch:
         return self.kernel.name, self.params
 
     def bind(self, addresses: Mapping[str, int]) -> list[int]:
-        """The argument words; an operand that is not given has the address 0 (absent)."""
-        return [addresses.get(name, 0) for name in self.kernel.operands] + list(self.dims)
+        """The argument words; an operand that is neither read nor written has the address 0 (absent)."""
+        used = self.reads.keys() | self.writes.keys()
+        return [addresses.get(name, 0) if name in used else 0 for name in self.kernel.operands] + list(self.dims)
 
 
 def make_params(**params: int | str) -> Params:

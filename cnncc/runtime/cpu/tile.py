@@ -358,35 +358,58 @@ def _for_valid(builder, kind: Tile, address, row_step, vector_step, rows_valid, 
                             one(r, v, place(r, v))
 
 
-def store_through(finish):
-    """An intrinsic ``(tile, address, row_step, vector_step, rows_valid, vectors_valid, add, a, b)``.
+def _add_valid(builder, kind: Tile, values, add, place, row_step, vector_step, rows_valid, vectors_valid):
+    """``values`` plus the tile at ``add + place``, unless ``add`` is 0 or nothing is valid; where a vector is not
+    valid, that of the last valid row and column is added instead."""
 
-    It writes ``finish(value, residual, a, b)`` for each valid vector, ``finish`` being an ordinary Python function
-    over vectors that is compiled in place. ``residual`` is the address of the vector at the same place relative to
-    ``add`` (meaningless if add is 0); ``a`` and ``b`` are float32.
+    def clamped(index, valid):
+        last = builder.sub(valid, I64(1))
+        return builder.select(builder.icmp_signed("<", I64(index), last), I64(index), last)
+
+    present = builder.icmp_signed("!=", add, I64(0))
+    for valid in (rows_valid, vectors_valid):
+        present = builder.and_(present, builder.icmp_signed(">", valid, I64(0)))
+    before = builder.block
+    with builder.if_then(present):
+        start = builder.add(add, place)
+        rows = [builder.add(start, builder.mul(row_step, clamped(r, rows_valid))) for r in range(kind.rows)]
+        columns = [builder.mul(vector_step, clamped(v, vectors_valid)) for v in range(kind.vectors)]
+        places = [pointer(builder, builder.add(rows[r], columns[v]), vector(kind.lanes)) for r, v in _places(kind)]
+        sums = [builder.fadd(value, builder.load(place, align=4)) for value, place in zip(values, places, strict=True)]
+        inside = builder.block
+    out = []
+    for value, total in zip(values, sums, strict=True):
+        out.append(builder.phi(vector(kind.lanes)))
+        out[-1].add_incoming(value, before)
+        out[-1].add_incoming(total, inside)
+    return out
+
+
+def store_through(activate):
+    """An intrinsic ``(tile, y, add, place, row_step, vector_step, rows_valid, vectors_valid, a, b)``.
+
+    It writes ``activate(value + residual, a, b)`` for each valid vector, ``activate`` being an ordinary Python function
+    over vectors that is compiled in place. The result lies at ``y + place`` and the residual likewise at ``add +
+    place``; there is none if ``add`` is 0. ``a`` and ``b`` are float32.
     """
 
     @intrinsic
-    def tile_finish(typingctx, tile, address, row_step, vector_step, rows_valid, vectors_valid, add, a, b):
+    def tile_finish(typingctx, tile, y, add, place, row_step, vector_step, rows_valid, vectors_valid, a, b):
         if not isinstance(tile, Tile):
             return None
-        inner = signature(Vec(tile.lanes), Vec(tile.lanes), types.int64, types.float32, types.float32)
+        inner = signature(Vec(tile.lanes), Vec(tile.lanes), types.float32, types.float32)
 
         def codegen(context, builder, sig, args):
-            value, address, row_step, vector_step, rows_valid, vectors_valid, add, a, b = args
-            values = unpack(builder, value, tile)
-            shift = builder.sub(add, address)
+            value, y, add, start, *where, a, b = args
+            values = _add_valid(builder, tile, unpack(builder, value, tile), add, start, *where)
 
             def one(r, v, place):
-                residual = builder.add(place, shift)
-                result = context.compile_internal(
-                    builder, finish, inner, [values[r * tile.vectors + v], residual, a, b]
-                )
+                result = context.compile_internal(builder, activate, inner, [values[r * tile.vectors + v], a, b])
                 builder.store(result, pointer(builder, place, vector(tile.lanes)), align=4)
 
-            _for_valid(builder, tile, address, row_step, vector_step, rows_valid, vectors_valid, one)
+            _for_valid(builder, tile, builder.add(y, start), *where, one)
             return context.get_dummy_value()
 
-        return signature(types.void, tile, *(types.int64,) * 6, types.float32, types.float32), codegen
+        return signature(types.void, tile, *(types.int64,) * 7, types.float32, types.float32), codegen
 
     return tile_finish

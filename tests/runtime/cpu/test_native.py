@@ -65,7 +65,7 @@ def test_folder_of_others_is_not_used(tmp_path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ELF objects")
 @pytest.mark.parametrize("activation", ["clip", "gelu"])
 def test_objects_refer_to_nothing_outside(activation: str) -> None:
-    params = make_params(lanes=16, rows=8, activation=activation, residual=1, taps=3, stride=1)
+    params = make_params(lanes=16, rows=8, activation=activation, taps=3, stride=1)
     assert undefined_symbols(codegen.compile_object(conv_depthwise.KERNEL, params, "f")) == []
 
 

@@ -52,7 +52,7 @@ def launch(
     slides = shape.dilation[2] == 1 and shape.kernel[2] in SLIDING_TAPS
     slides = slides and shape.stride[2] in SLIDING_STRIDES
     params = make_params(
-        lanes=lanes, rows=rows, activation=activation, residual=int(residual),
+        lanes=lanes, rows=rows, activation=activation,
         taps=shape.kernel[2] if slides else 0, stride=shape.stride[2] if slides else 0,
     )  # fmt: skip
     dims = (
@@ -87,17 +87,17 @@ def pack_bias(bias: np.ndarray | None, channels: int, lanes: int) -> np.ndarray:
     return out
 
 
-def build(lanes: int, rows: int, activation: str, residual: int, taps: int, stride: int):
+def build(lanes: int, rows: int, activation: str, taps: int, stride: int):
     """``taps`` and ``stride`` along the row are constants where rows slide, 0 otherwise."""
     from numba.extending import register_jitable
 
-    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_of_row
     from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide
 
-    tile_finish = store_through(build_finish(activation, residual, lanes))
+    tile_finish = store_through(build_activation(activation))
     width, row_bytes, sliding = 4 * lanes, 8 * rows, taps > 0
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y) = len(word), range(5)
@@ -161,8 +161,7 @@ def build(lanes: int, rows: int, activation: str, residual: int, taps: int, stri
                     first = p * words[STRIDE_W] - words[PAD_W]
                     acc = tile_of_row(bias, width, rows, 1, lanes)
                     acc = reduce(acc, words, rows_at, x, d, h, first, zeros, w)
-                    y, add = words[Y] + at, words[ADD] + at
-                    tile_finish(acc, y, width, 0, out_w - p, 1, add, a, b)
+                    tile_finish(acc, words[Y], words[ADD], at, width, 0, out_w - p, 1, a, b)
 
     return conv_depthwise
 

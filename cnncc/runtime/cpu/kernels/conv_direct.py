@@ -140,9 +140,7 @@ def launch(
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
         reads["add"] = (0, y_bytes)
-    params = make_params(
-        lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual), form=form
-    )
+    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, form=form)
     sources = shape.images * groups * pixel_groups
     scratch = {"pointwise": 0, "sampled": in_blocks * group_pixels * width, "general": 16 * rows * shape.taps}[form]
     # A thread copies a group of pixels for each of its claims of tasks.
@@ -194,11 +192,11 @@ def pack_bias(bias: np.ndarray | None, out_channels: int, groups: int, lanes: in
     return out.reshape(-1)
 
 
-def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, form: str):
+def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     """Compile-time constants are the tile, the epilogue and how input addresses are found (``form``)."""
     from numba.extending import register_jitable
 
-    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import (
@@ -211,7 +209,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
         tile_store,
     )  # fmt: skip
 
-    tile_finish = store_through(build_finish(activation, residual, lanes))
+    tile_finish = store_through(build_activation(activation))
     width, columns = 4 * lanes, 4 * lanes * vectors
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     IN_D, IN_H, IN_W, OUT_D, OUT_H, OUT_W = (word[f"{n}_{axis}"] for n in ("in", "out") for axis in "dhw")
@@ -379,7 +377,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                 until = min(block + chunk, in_blocks)
                 for p in range(start, stop, rows):
                     place = at + p * width
-                    y, add = words[Y] + place, words[ADD] + place
+                    y = words[Y] + place
                     if block == 0:
                         acc = tile_of_row(bias, width, rows, vectors, lanes)
                     else:
@@ -388,7 +386,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int, f
                     ahead = w + (block * lanes * taps + size) * columns + (p - first) // rows * size * step
                     acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, step)
                     if until == in_blocks:
-                        tile_finish(acc, y, width, plane, stop - p, valid, add, a, b)
+                        tile_finish(acc, words[Y], words[ADD], place, width, plane, stop - p, valid, a, b)
                     else:
                         tile_store(acc, y, width, plane, stop - p, valid)
                 block = until

@@ -100,9 +100,8 @@ def launch(
     if residual:
         reads["add"] = (0, y_bytes)
     params = make_params(
-        lanes=lanes, rows=rows, vectors=vectors, taps=taps, stride=shape.stride[2], activation=activation,
-        residual=int(residual),
-    )  # fmt: skip
+        lanes=lanes, rows=rows, vectors=vectors, taps=taps, stride=shape.stride[2], activation=activation
+    )
     tasks = shape.images * shape.out_size[0] * row_groups
     return Launch(KERNEL, params, dims, tasks, 1, table + 8 * (terms // taps), reads, {"y": (0, y_bytes)})
 
@@ -116,17 +115,17 @@ def pack_weights(w: np.ndarray, lanes: int, vectors: int) -> np.ndarray:
     return np.ascontiguousarray(padded.reshape(tiles, columns, -1).transpose(0, 2, 1)).reshape(-1)
 
 
-def build(lanes: int, rows: int, vectors: int, taps: int, stride: int, activation: str, residual: int):
+def build(lanes: int, rows: int, vectors: int, taps: int, stride: int, activation: str):
     """Compile-time constants are the tile, the steps along a row and the epilogue."""
     from numba.extending import register_jitable
 
-    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_words, outside, store_i64, word_float
     from cnncc.runtime.cpu.simd import load_first, splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_of_row
     from cnncc.runtime.cpu.tile_spread import tile_fma_strips
 
-    tile_finish = store_through(build_finish(activation, residual, lanes))
+    tile_finish = store_through(build_activation(activation))
     width, columns, row_step = 4 * lanes, 4 * lanes * vectors, 4 * stride
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
@@ -201,8 +200,8 @@ def build(lanes: int, rows: int, vectors: int, taps: int, stride: int, activatio
                         acc = tile_of_row(bias, width, rows, vectors, lanes)
                         acc = tile_fma_strips(acc, x + p * row_step, row_step, 4, table, strips, taps, w, columns)
                         place = at + (line * out_w + p) * width
-                        y, add = words[Y] + place, words[ADD] + place
-                        tile_finish(acc, y, width, plane, out_w - p, out_blocks - tile * vectors, add, a, b)
+                        valid = out_blocks - tile * vectors
+                        tile_finish(acc, words[Y], words[ADD], place, width, plane, out_w - p, valid, a, b)
 
     return conv_first
 

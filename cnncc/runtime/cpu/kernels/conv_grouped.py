@@ -136,7 +136,7 @@ def launch(
         reads["add"] = (0, y_bytes)
     params = make_params(
         lanes=lanes, rows=rows, vectors=vectors, group=group if narrow else 0, taps=taps, stride=shape.stride[2],
-        activation=activation, residual=int(residual),
+        activation=activation,
     )  # fmt: skip
     tasks = shape.images * units * shape.out_size[0] * row_groups * segments
     scratch = table + 8 * ring * in_blocks * shape.kernel[0] * shape.kernel[1]
@@ -159,13 +159,11 @@ def pack_narrow_weights(w: np.ndarray, lanes: int, taps: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(0, 3, 4, 2, 5, 1)).reshape(-1)
 
 
-def build(
-    lanes: int, rows: int, vectors: int, group: int, taps: int, stride: int, activation: str, residual: int
-):  # fmt: skip
+def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: int, activation: str):
     """Compile-time constants are the tile, the form (``group`` is 0 where wide) and the steps along a row."""
     from numba.extending import register_jitable
 
-    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import (
         load_i64,
         load_words,
@@ -179,7 +177,7 @@ def build(
     from cnncc.runtime.cpu.tile import store_through, tile_fma_even_ahead, tile_of_row
     from cnncc.runtime.cpu.tile_lanewise import store_pairs, tile_slide_pairs
 
-    tile_finish = store_through(build_finish(activation, residual, lanes))
+    tile_finish = store_through(build_activation(activation))
     width, columns, narrow, row_step = 4 * lanes, 4 * lanes * vectors, group > 0, 4 * lanes * stride
     pairs, strip_bytes = max(1, group // 2), width * taps if narrow else lanes * columns
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
@@ -328,14 +326,15 @@ def build(
                     for i in range(across):
                         p = i * rows
                         at = channels + (line_at + p) * width
-                        y, add = words[Y] + at, words[ADD] + at
+                        y = words[Y] + at
                         for v in range(vectors):
                             for r in range(rows):
                                 prefetch_to_write(y + v * plane + r * width)
                         ahead = panel + tiles * panel_bytes + (asked + i) * panel_bytes // columns * step
                         acc = tile_of_row(bias + tile * columns, width, rows, vectors, lanes)
                         acc = reduce(acc, words, p * row_step, places, lines, panel, ahead, step)
-                        tile_finish(acc, y, width, plane, valid - p, out_blocks - tile * vectors, add, a, b)
+                        tile_finish(acc, words[Y], words[ADD], at, width, plane, valid - p,
+                                    out_blocks - tile * vectors, a, b)
 
     return conv_grouped
 

@@ -78,7 +78,7 @@ def launch(
     panels = ceil_div(half_out, vectors)
     pairs, groups, parts = choose_tasks(shape, lanes)
     dims = (shape.pixels, half_in, half_out, panels, pairs, groups, parts, float_word(a), float_word(b))
-    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, residual=int(residual))
+    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation)
     scratch = rows * width * (4 * half_in * (1 + pairs) + 2 * vectors * pairs)
     plane = shape.images * shape.pixels * 4
     reads = {"x": (0, plane * shape.channels), "w": (0, weight_bytes(shape, lanes)),
@@ -180,16 +180,16 @@ def _build_intrinsics():
     return scaled, moved, ask
 
 
-def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
+def build(lanes: int, rows: int, vectors: int, activation: str):
     """Compile-time constants are the tile and the epilogue."""
     from numba.extending import register_jitable
 
-    from cnncc.runtime.cpu.epilogue import build_finish
+    from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_words, select, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import store_through, tile_fma_even_ahead, tile_load, tile_store, tile_zero
 
-    finish = store_through(build_finish(activation, residual, lanes))
+    finish = store_through(build_activation(activation))
     scaled, moved, ask = _build_intrinsics()
     width, columns = 4 * lanes, 4 * lanes * vectors
     side, across, tile_bytes = rows * width, lanes * columns, rows * columns
@@ -282,8 +282,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
                         if (k == 1) | (k > 3):
                             place = y_at + (p + shift) * width + right * half_out * plane
                             whole = scaled(acc, w_at + right * columns, words[BIAS] + (2 * panel + right) * columns)
-                            finish(whole, words[Y] + place, width, plane, stop - p - shift, half_out - panel * vectors,
-                                   words[ADD] + place, a, b)
+                            finish(whole, words[Y], words[ADD], place, width, plane, stop - p - shift,
+                                   half_out - panel * vectors, a, b)
                         if k == 5:
                             acc = moved(acc, v, u)
                         if (k != 1) & (k != 4) & (k != 6):
