@@ -14,7 +14,7 @@ from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from cnncc.runtime.cpu.simd import I64, Vec, emit_fma, pointer, vector
+from cnncc.runtime.cpu.simd import I64, Vec, emit_fma, pointer, splat_constant, vector
 
 Matrix = Sequence[Sequence[float]]
 
@@ -54,17 +54,13 @@ def _combination(builder: ir.IRBuilder, factors: list[float], x: list[ir.Value])
     """The sum of factor times x, beginning with a factor of one, if there is any."""
     terms = sorted(((f, v) for f, v in zip(factors, x, strict=True) if f), key=lambda term: term[0] != 1)
     (factor, value), *rest = terms
-    total = value if factor == 1 else builder.fmul(value, _splat(value.type, factor))
+    total = value if factor == 1 else builder.fmul(value, splat_constant(value.type, float(factor)))
     for factor, value in rest:
         if factor in (1, -1):
             total = builder.fadd(total, value) if factor == 1 else builder.fsub(total, value)
         else:
-            total = emit_fma(builder, value, _splat(value.type, factor), total)
+            total = emit_fma(builder, value, splat_constant(value.type, float(factor)), total)
     return total
-
-
-def _splat(kind: ir.VectorType, number: float) -> ir.Constant:
-    return ir.Constant(kind, [float(number)] * kind.count)
 
 
 def emit_linear_2d(builder: ir.IRBuilder, down: Matrix, across: Matrix, x: list[ir.Value]) -> list[list[ir.Value]]:

@@ -16,6 +16,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import (
+    callconv,
     cgutils,
     codegen,
     compiler,
@@ -23,23 +24,19 @@ from numba.core import (
     cpu,
     descriptors,
     dispatcher,
+    lowering,
     target_extension,
     typed_passes,
     typing,
     untyped_passes,
 )
-from numba.core.callconv import CPUCallConv
 from numba.core.datamodel import models
+
+from cnncc.runtime.cpu import numba_lowering
 
 NAME = "cnncc"
 RAISES = "cnncc_kernel_that_raises"  # is called where a kernel would raise
 NUMBERS = (types.Number, types.Boolean)
-PASSES = (
-    untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.IRProcessing,
-    untyped_passes.DeadBranchPrune, untyped_passes.GenericRewrites, untyped_passes.ReconstructSSA,
-    typed_passes.NopythonTypeInference, typed_passes.PreLowerStripPhis, typed_passes.NativeLowering,
-    typed_passes.NoPythonBackend,
-)  # fmt: skip
 _OPTIONS = {"nopython": True, "boundscheck": False, "error_model": "numpy", "_nrt": False}
 
 
@@ -86,11 +83,47 @@ def _entry(context: "_Context", function: Any, symbol: str) -> str:
     return str(module)
 
 
+class _Lower(lowering.Lower):
+    """Numba's, without what reference counts and debuggers need: a variable begins undefined, and is just set."""
+
+    def alloca_lltype(self, name: str, lltype: ir.Type, datamodel: Any = None) -> ir.Value:
+        with self.builder.goto_entry_block():
+            return self.builder.alloca(lltype, name=name)
+
+    def storevar(self, value: ir.Value, name: str, argidx: int | None = None) -> None:
+        if name in self._singly_assigned_vars:
+            self._blk_local_varmap[name] = value
+        else:
+            self.builder.store(value, self.getvar(name))
+
+
+@compiler_machinery.register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(typed_passes.BaseNativeLowering):
+    _name = "kernel_lowering"
+
+    @property
+    def lowering_class(self) -> type:
+        return _Lower
+
+
+PASSES = (
+    untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.IRProcessing,
+    untyped_passes.DeadBranchPrune, untyped_passes.GenericRewrites, untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference, typed_passes.PreLowerStripPhis, _Lowering, typed_passes.NoPythonBackend,
+)  # fmt: skip
+
+
+class _Passes(compiler_machinery.PassManager):
+    """A function is not analysed afresh after each pass: those whose successors need it see to it themselves."""
+
+    _ENFORCING = False
+
+
 class _Compiler(compiler.CompilerBase):
     """Those of Numba's passes that a kernel needs."""
 
     def define_pipelines(self) -> list[Any]:
-        manager = compiler_machinery.PassManager("kernel")
+        manager = _Passes("kernel")
         for one in PASSES:
             manager.add_pass(one, one.__name__)
         manager.finalize()
@@ -136,13 +169,33 @@ class _Codegen(codegen.Codegen):
         raise NotImplementedError  # what a library of machine code asks for, and no library here has any
 
 
-class _Convention(CPUCallConv):
-    """Kernels do not raise, so that no call needs a check. Code of Numba's that raises calls ``RAISES``, which is found
-    missing unless the optimiser proves that the call is never reached."""
+class _Convention(callconv.BaseCallConv):
+    """Functions return their values and nothing else, since kernels do not raise. Code of Numba's that raises calls
+    ``RAISES``, which is found missing unless the optimiser proves that the call is never reached."""
 
-    def call_function(self, *args: Any, **options: Any) -> Any:
-        status, result = super().call_function(*args, **options)
-        return status._replace(is_error=cgutils.false_bit), result
+    STATUS = callconv.Status(
+        code=None, is_ok=cgutils.true_bit, is_none=cgutils.false_bit, is_error=cgutils.false_bit,
+        is_stop_iteration=cgutils.false_bit, is_python_exc=cgutils.false_bit, is_user_exc=cgutils.false_bit,
+        excinfoptr=None,
+    )  # fmt: skip
+
+    def get_function_type(self, restype: types.Type, argtypes: Any) -> ir.FunctionType:
+        result = self.context.data_model_manager[restype].get_return_type()
+        return ir.FunctionType(result, self._get_arg_packer(argtypes).argument_types)
+
+    def get_arguments(self, func: ir.Function) -> Any:
+        return func.args
+
+    def decorate_function(self, fn: ir.Function, args: Any, fe_argtypes: Any, noalias: bool = False) -> None:
+        self._get_arg_packer(fe_argtypes).assign_names(fn.args, [f"arg.{name}" for name in args])
+
+    def call_function(self, builder: ir.IRBuilder, callee: ir.Function, resty: types.Type, argtys: Any, args: Any,
+                      attrs: Any = None) -> Any:
+        result = builder.call(callee, list(self._get_arg_packer(argtys).as_arguments(builder, args)))
+        return self.STATUS, self.context.get_returned_value(builder, resty, result)
+
+    def return_value(self, builder: ir.IRBuilder, retval: ir.Value) -> None:
+        builder.ret(retval)
 
     def return_user_exc(self, builder: ir.IRBuilder, *args: Any, **options: Any) -> None:
         raises = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), []), RAISES)
@@ -151,10 +204,17 @@ class _Convention(CPUCallConv):
 
     return_dynamic_user_exc = return_user_exc
 
+    def return_status_propagate(self, builder: ir.IRBuilder, status: callconv.Status) -> None:
+        """No status needs it."""
+
+    def _make_call_helper(self, builder: ir.IRBuilder) -> None:
+        """What Numba remembers exceptions in."""
+
 
 class _Context(cpu.CPUContext):
     def __init__(self, typing_context: typing.Context, machine: llvm.TargetMachine) -> None:
         self._machine = machine
+        self._found: dict[Any, Any] = {}
         super().__init__(typing_context, NAME)
 
     def init(self) -> None:
@@ -173,6 +233,25 @@ class _Context(cpu.CPUContext):
 
         self.install_registry(mathimpl.registry)
         self.install_registry(npyimpl.registry)
+
+    def refresh(self) -> None:
+        """Our own last, so that they replace Numba's."""
+        super().refresh()
+        self.install_registry(numba_lowering.registry)
+
+    def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
+        if (fn, sig) not in self._found:
+            self._found[fn, sig] = super().get_function(fn, sig, _firstcall)
+        return self._found[fn, sig]
+
+    def pair_first(self, builder: ir.IRBuilder, val: ir.Value, ty: types.Type) -> ir.Value:
+        return builder.extract_value(val, 0)
+
+    def pair_second(self, builder: ir.IRBuilder, val: ir.Value, ty: types.Type) -> ir.Value:
+        return builder.extract_value(val, 1)
+
+    def call_internal(self, builder: ir.IRBuilder, fndesc: Any, sig: Any, args: Any) -> ir.Value:
+        return self.call_internal_no_propagate(builder, fndesc, sig, args)[1]
 
     def post_lowering(self, mod: ir.Module, library: _Library) -> None:
         """No function needs Numba's runtime."""

@@ -11,6 +11,7 @@ makes ReLU and Clip propagate NaN as ONNX and NumPy do, in one machine instructi
 """
 
 import operator
+from functools import cache
 
 from llvmlite import ir
 from numba import types
@@ -77,7 +78,13 @@ def splat_value(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     """Broadcast a scalar LLVM value over a vector."""
     empty = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = builder.insert_element(empty, value, I32(0))
-    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+    return builder.shuffle_vector(first, empty, splat_constant(ir.VectorType(I32, lanes), 0))
+
+
+@cache
+def splat_constant(kind: ir.VectorType, number: float) -> ir.Constant:
+    """A constant keeps its text, which is long."""
+    return ir.Constant(kind, [number] * kind.count)
 
 
 def _as_vector(context, builder, value, kind, lanes: int) -> ir.Value:
