@@ -45,29 +45,22 @@ def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False,
     builder.call(function, [place, I32(int(write)), I32(locality), I32(data)])
 
 
-@intrinsic
-def prefetch(typingctx, address):
-    """Ask for the cache line at ``address`` (any address will do)."""
+def _asker(write: bool, text: str):
+    def typer(typingctx, address):
+        def codegen(context, builder, sig, args):
+            emit_prefetch(builder, args[0], write)
+            return context.get_dummy_value()
 
-    def codegen(context, builder, sig, args):
-        emit_prefetch(builder, args[0])
-        return context.get_dummy_value()
+        return signature(types.void, types.int64), codegen
 
-    return signature(types.void, types.int64), codegen
-
-
-@intrinsic
-def prefetch_to_write(typingctx, address):
-    """Ask for the cache line at ``address`` (any address will do) before it is written to: a store that does not find
-    it in the first-level cache holds up those behind it."""
-
-    def codegen(context, builder, sig, args):
-        emit_prefetch(builder, args[0], write=True)
-        return context.get_dummy_value()
-
-    return signature(types.void, types.int64), codegen
+    typer.__name__ = "prefetch_to_write" if write else "prefetch"
+    typer.__doc__ = f"Ask for the cache line at ``address`` (any address will do){text}."
+    return intrinsic(typer)
 
 
+prefetch = _asker(False, "")
+prefetch_to_write = _asker(True, " before it is written to: a store that does not find it in the first-level cache "
+                                 "holds up those behind it")
 load_f32, store_f32 = _loader("load_f32", types.float32, F32, 4), _storer("store_f32", types.float32, F32, 4)
 load_f64, store_f64 = _loader("load_f64", types.float64, F64, 8), _storer("store_f64", types.float64, F64, 8)
 load_f16 = _loader("load_f16", types.float32, F16, 2, lambda b, v: b.fpext(v, F32))

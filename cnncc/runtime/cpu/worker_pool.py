@@ -17,6 +17,7 @@ import numpy as np
 
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.kernel import Kernel
+from cnncc.runtime.cpu.large_pages import empty_bytes
 
 P_EPOCH, P_JOB, P_INSIDE, P_SLEEPERS, P_WORK, P_WAIT, P_POST, P_YIELD, P_SEMAPHORE = (
     0, 8, 16, 24, 32, 33, 34, 35, 40,
@@ -118,9 +119,8 @@ class WorkerPool:
     def __init__(self, active_offset: int) -> None:
         self._library = ctypes.CDLL(None)
         self._active_offset = active_offset
-        self._words = np.zeros(POOL_WORDS + 8, np.int64)
-        skip = (-self._words.ctypes.data % 64) // 8
-        self._words = self._words[skip : skip + POOL_WORDS]
+        self._words = empty_bytes(8 * POOL_WORDS).view(np.int64)
+        self._words[:] = 0
         self.address = self._words.ctypes.data
         self.gate = np.array([0, 1], np.int64)
         self._starting = threading.Lock()

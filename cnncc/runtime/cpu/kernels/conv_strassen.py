@@ -123,13 +123,12 @@ def pack_bias(bias: np.ndarray | None, out_channels: int, lanes: int) -> np.ndar
 def _build_intrinsics():
     """Three intrinsics: ``scaled(tile, factors, bias)``, row by row; ``moved(tile, old, new)`` is tile - old + new, of
     vectors that lie in memory one after the other; ``ask(address, rows, lanes)`` has vectors brought to all caches."""
-    from llvmlite import ir
     from numba import types
-    from numba.core import cgutils
     from numba.core.typing.templates import signature
     from numba.extending import intrinsic
 
-    from cnncc.runtime.cpu.simd import I32, I64, constant, emit_fma, pointer, vector
+    from cnncc.runtime.cpu.memory_access import emit_prefetch
+    from cnncc.runtime.cpu.simd import I64, constant, emit_fma, pointer, vector
     from cnncc.runtime.cpu.tile import Tile, pack, unpack
 
     def vectors_at(builder, address, count, lanes):
@@ -168,11 +167,8 @@ def _build_intrinsics():
         count, width = constant(rows), 4 * constant(lanes)
 
         def codegen(context, builder, sig, args):
-            kind = ir.FunctionType(ir.VoidType(), [pointer(builder, args[0], ir.IntType(8)).type, I32, I32, I32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
             for at in range(0, count * width, 64):
-                line = pointer(builder, builder.add(args[0], I64(at)), ir.IntType(8))
-                builder.call(function, [line, I32(0), I32(3), I32(1)])  # for reading, all caches, data
+                emit_prefetch(builder, builder.add(args[0], I64(at)), near=True)
             return context.get_dummy_value()
 
         return signature(types.void, types.int64, rows, lanes), codegen
