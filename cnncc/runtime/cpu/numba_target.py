@@ -24,7 +24,9 @@ from numba.core import (
     cpu,
     descriptors,
     dispatcher,
+    ir_utils,
     lowering,
+    ssa,
     target_extension,
     typed_passes,
     typing,
@@ -106,15 +108,38 @@ class _Lowering(typed_passes.BaseNativeLowering):
         return _Lower
 
 
+@compiler_machinery.register_pass(mutates_CFG=True, analysis_only=False)
+class _ReconstructSSA(untyped_passes.ReconstructSSA):
+    """Numba's, without the analysis of variables' lifetimes, which only generators and reference counts need."""
+
+    _name = "kernel_ssa"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = ssa.reconstruct_ssa(state.func_ir)
+        state.func_ir._definitions = ir_utils.build_definitions(state.func_ir.blocks)
+        return True
+
+
+@compiler_machinery.register_pass(mutates_CFG=True, analysis_only=False)
+class _StripPhis(typed_passes.PreLowerStripPhis):
+    """Numba's, likewise."""
+
+    _name = "kernel_phis"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        return True
+
+
 PASSES = (
-    untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.IRProcessing,
-    untyped_passes.DeadBranchPrune, untyped_passes.GenericRewrites, untyped_passes.ReconstructSSA,
-    typed_passes.NopythonTypeInference, typed_passes.PreLowerStripPhis, _Lowering, typed_passes.NoPythonBackend,
+    untyped_passes.TranslateByteCode, untyped_passes.FixupArgs, untyped_passes.DeadBranchPrune,
+    untyped_passes.GenericRewrites, _ReconstructSSA, typed_passes.NopythonTypeInference, _StripPhis, _Lowering,
+    typed_passes.NoPythonBackend,
 )  # fmt: skip
 
 
 class _Passes(compiler_machinery.PassManager):
-    """A function is not analysed afresh after each pass: those whose successors need it see to it themselves."""
+    """Lifetimes are not analysed after each pass either: what passes need of it, GenericRewrites does."""
 
     _ENFORCING = False
 
