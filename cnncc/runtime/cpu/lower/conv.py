@@ -17,7 +17,7 @@ from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blo
 from ..winograd_tiles import is_strided, is_winograd
 from .accuracy import allowed_forms
 from .activation import epilogue
-from .conv_algorithms import ALGORITHMS, Algorithm, Params, algorithm_name, saves_products
+from .algorithms import ALGORITHMS, Algorithm, Params, algorithm_name, saves_products
 from .convolutions import assume_sizes, refuse_operands
 from .layouts import lift
 

@@ -9,8 +9,8 @@ from ....ops.conv import Conv
 from ....plan import REFERENCE, Plan
 from ....records import record
 from ..lower.accuracy import strassen_bound, sum_bound, winograd_bounds
+from ..lower.algorithms import algorithm_name
 from ..lower.conv import ConvLowering
-from ..lower.conv_algorithms import algorithm_name
 from ..lowering import Tensor
 from .findings import Findings
 from .measure import Candidate, candidates_for, convolution

@@ -1,4 +1,4 @@
-"""What a way to compute a convolution is: see conv_algorithms.py for those there are."""
+"""What a way to compute a convolution is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..kernel import Launch
-from ..kernels import conv_direct
-from ..kernels.conv_direct import ConvShape
-from ..lowering import BLOCKED
+from ...kernel import Launch, ceil_div
+from ...kernels import conv_direct
+from ...kernels.conv_direct import ConvShape
+from ...lowering import BLOCKED
 
-__all__ = ["BYTES_A_FMA", "Algorithm", "Array", "Params"]
+__all__ = ["BYTES_A_FMA", "Algorithm", "Array", "Params", "padded", "tilings"]
 
 Array = np.ndarray[Any, Any]
 Params = dict[str, int | str]
@@ -47,3 +47,17 @@ class Algorithm:
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         raise NotImplementedError  # abstract
+
+
+def tilings(params: Params, work: dict[tuple[int, int], int]) -> list[Params]:
+    """`params`, then the same with each other register tile that does at most a quarter more work than the least."""
+    others = (tile for tile in work if work[tile] <= 1.25 * min(work.values()))
+    return [params, *(p for rows, vectors in others if (p := {**params, "rows": rows, "vectors": vectors}) != params)]
+
+
+def padded(tiles: Collection[tuple[int, int]], pixels: int, shape: ConvShape,
+            lanes: int) -> dict[tuple[int, int], int]:
+    """Vectors of all register tiles over `pixels`, by tile."""
+    blocks = ceil_div(shape.out_channels // shape.groups, lanes)
+    return {(rows, vectors): ceil_div(pixels, rows) * rows * ceil_div(blocks, vectors) * vectors
+            for rows, vectors in tiles}
