@@ -7,7 +7,7 @@ value is a vector of ``lanes`` elements or, with lanes 1, a scalar. f16 is compu
 
 from collections.abc import Callable, Sequence
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import signature
@@ -124,11 +124,7 @@ def extreme(builder: ir.IRBuilder, kind: str, dtype: str, a: Value, x: Value) ->
     symbol = ">" if kind == "max" else "<"
     if not is_float(dtype):
         return builder.select(compare(builder, symbol, dtype, a, x), a, x)
-    if binding.llvm_version_info >= (18, 0, 0):
-        return call(builder, f"{kind}imum", a, x, fastmath=("nsz",))
-    # Older ones lack it on some machines. The comparison is false where x is NaN, which then wins.
-    found = builder.select(builder.fcmp_ordered(symbol, a, x), a, x)
-    return builder.select(builder.fcmp_unordered("uno", a, a), a, found)
+    return call(builder, f"{kind}imum", a, x, fastmath=("nsz",))
 
 
 def compare(builder: ir.IRBuilder, symbol: str, dtype: str, a: Value, x: Value) -> Value:
