@@ -94,3 +94,14 @@ def test_chunks_of_input_channels() -> None:
     step = conv_direct.launch(shape, 16, (6, 4))
     assert step.dims[conv_direct.DIMS.index("chunk")] < 40
     check(shape, 16, 0, (6, 4), residual=True, relu=True, threads=2)
+
+
+@pytest.mark.parametrize(("images", "channels", "pixels", "pixels_first"),
+                         [(2, (64, 512), 60, False), (3, (1024, 130), 100, True)])
+def test_order_of_tasks(images: int, channels: tuple[int, int], pixels: int, pixels_first: bool) -> None:
+    """Weights are gone over once where the pixels of all images stay in a cache, else once for each group of pixels."""
+    shape = ConvShape(images, *channels, (1, 1, pixels), (1, 1, pixels), (1, 1, 1))
+    words = dict(zip(conv_direct.DIMS, conv_direct.launch(shape, 16, (6, 4)).dims, strict=True))
+    assert (words["oc_outer"], words["asks_pixels"]) == (not pixels_first, pixels_first)
+    assert words["tiles"] > 1 and words["pixel_groups"] > 1
+    check(shape, 16, images, (6, 4), relu=True, threads=2)

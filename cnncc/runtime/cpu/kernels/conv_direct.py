@@ -27,12 +27,13 @@ OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
     "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
     "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
-    "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "images",
-    "a", "b",
+    "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "asks_pixels",
+    "images", "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
 # From this size on, weights of one tap are gone over in parts that stay in L1: that pays for partial sums.
 WIDE_PANEL_BYTES, CHUNK_BYTES = 256 << 10, 32 << 10
+NEAR_BYTES = 1 << 20  # pixels of all images that stay in the caches while all weights are gone over
 TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
 SAMPLED_BYTES = 256 << 10  # pixels that a thread copies together, to read them for each tile of output channels
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
@@ -129,13 +130,16 @@ def launch(
     whole = residual or group_pixels <= rows
     part = CHUNK_BYTES if form != "general" and panel >= WIDE_PANEL_BYTES else PANEL_BYTES
     chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, part)))
-    # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache.
-    rereading = tiles * _beyond_cache(x_image), pixel_groups * shape.images * _beyond_cache(w_bytes // groups)
-    oc_outer = form != "sampled" and rereading[0] < rereading[1]
+    # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache: weights may come
+    # from beyond it, since they are asked for in time.
+    pixel_bytes = shape.images * x_image // groups
+    rereading = tiles * _beyond_cache(pixel_bytes), pixel_groups * shape.images * _beyond_cache(w_bytes // groups)
+    oc_outer = form != "sampled" and rereading[0] < rereading[1] and pixel_bytes <= NEAR_BYTES
+    asks_pixels = form == "pointwise" and not oc_outer
     dims = (
         x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
-        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), shape.images,
-        float_word(a), float_word(b),
+        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), int(asks_pixels),
+        shape.images, float_word(a), float_word(b),
     )  # fmt: skip
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
@@ -207,7 +211,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
         tile_load,
         tile_of_row,
         tile_store,
-    )  # fmt: skip
+    )
 
     tile_finish = store_through(build_activation(activation))
     width, columns = 4 * lanes, 4 * lanes * vectors
@@ -220,7 +224,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     X_BLOCK, X_IMAGE, CHANNELS, GROUPS = (word[n] for n in ("x_block", "x_image", "channels", "groups"))
     OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
-    A, B = word["a"], word["b"]
+    ASKS_PIXELS, A, B = word["asks_pixels"], word["a"], word["b"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     sampled, place_bytes, row_bytes = form == "sampled", 32 * rows, 8 * rows
     pointwise = sampled or form == "pointwise"
@@ -323,8 +327,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
         return source // pixel_groups, task // tiles % groups, task % tiles, source % pixel_groups
 
     @register_jitable
-    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, step):
-        """Input blocks begin .. end-1 for the tile at pixel p; meanwhile the weights at ``ahead`` are asked for."""
+    def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, move, step):
+        """Input blocks begin .. end-1 for the tile at pixel p; each of them meanwhile asks for the cache lines at
+        ``ahead`` and so on in steps of ``step`` bytes; from one to the next, that moves by ``move``."""
         channels, taps = words[CHANNELS], words[K_D] * words[K_H] * words[K_W]
         x_block = words[GROUP_PIXELS] * width if sampled else words[X_BLOCK]
         if not pointwise:
@@ -337,7 +342,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
                 acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last, ahead, step)
             else:
                 acc = multiply(acc, words, w_block, n, taps, block + 1 < end, ahead, step)
-            ahead += n * taps * step
+            ahead += move
         return acc
 
     def conv_direct(args, begin, end):
@@ -372,6 +377,10 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             whole = (words[OC_OUTER] != 0) & (chunk == in_blocks)
             first = 0 if whole else start
             step = columns // (((pixels if whole else stop) - first + (rows - 1)) // rows)
+            # The last to use a group of pixels asks for the next group instead.
+            leaves = (words[ASKS_PIXELS] != 0) & (tile == tiles - 1)
+            later = select(stop < pixels, stop - start, words[X_IMAGE] // width - start) * width
+            step, move = select(leaves, 4 * rows, step), select(leaves, x_block, lanes * taps * step)
             block = 0
             while block < in_blocks:
                 until = min(block + chunk, in_blocks)
@@ -384,7 +393,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
                         acc = tile_load(y, width, plane, stop - p, valid, rows, vectors, lanes)
                     size = (until - block) * lanes * taps
                     ahead = w + (block * lanes * taps + size) * columns + (p - first) // rows * size * step
-                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, step)
+                    ahead = select(leaves, x + later + block * x_block + p * width, ahead)
+                    acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, move, step)
                     if until == in_blocks:
                         tile_finish(acc, words[Y], words[ADD], place, width, plane, stop - p, valid, a, b)
                     else:
