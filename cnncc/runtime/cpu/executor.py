@@ -240,6 +240,7 @@ class StepTable:
         self.table = self._build(steps)
         self._address = ctypes.c_void_p(self.table.ctypes.data)
         self._asked = (0, 0, 0)  # begin, end and threads in the header
+        self.stamps: np.ndarray | None = None  # as long as the table, in which an interrupt may leave its address
         self._is_serial = all(step.serial for step in steps)  # then a second thread has nothing to do
 
     def _build(self, steps: Sequence[StepRecord]) -> np.ndarray:
@@ -297,7 +298,10 @@ class StepTable:
 
     def run_timed(self, begin: int, end: int) -> np.ndarray:
         """Like ``run``; when the run began and when each of the steps ended, in nanoseconds of CLOCK_MONOTONIC."""
-        stamps = np.zeros((self.count, 2), np.int64)
+        if self.stamps is None:
+            self.stamps = np.zeros((self.count, 2), np.int64)
+        stamps = self.stamps
+        stamps[:] = 0
         try:
             self.table[H_CLOCK], self.table[H_STAMPS] = _clock_address(), stamps.ctypes.data
             start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
