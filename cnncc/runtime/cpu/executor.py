@@ -146,7 +146,8 @@ def build_work():
 
 
 def build_run():
-    """``run(table)``: do what its header asks for; reset the counters, then work alone or in one parallel region."""
+    """``run(table)``: do what its header asks for; reset the counters, then work alone or in one parallel region. Times
+    are noted for this run only."""
     from cnncc.runtime.cpu.memory_access import call_3, call_8, fetch_add, load_i64, stack, store_i64
 
     stamp = build_stamp()
@@ -167,6 +168,7 @@ def build_run():
                 if tasks > 0:
                     call_3(load_i64(step + 8 * S_KERNEL), load_i64(step + 8 * S_ARGS), 0, tasks)
                 stamp(table, number)
+            store_i64(table + 8 * H_STAMPS, 0)
             return
         for number in range(begin, end):
             for k in range(threads + 1):
@@ -180,6 +182,7 @@ def build_run():
             load_i64(table + 8 * H_PARALLEL_FOR), work, place, place + 8, place + 16, table,
             load_i64(table + 8 * H_POOL), 1, threads,
         )  # fmt: skip
+        store_i64(table + 8 * H_STAMPS, 0)
         fetch_add(gate, -1)
 
     return run
@@ -240,7 +243,6 @@ class StepTable:
         self.table = self._build(steps)
         self._address = ctypes.c_void_p(self.table.ctypes.data)
         self._asked = (0, 0, 0)  # begin, end and threads in the header
-        self.stamps: np.ndarray | None = None  # as long as the table, in which an interrupt may leave its address
         self._is_serial = all(step.serial for step in steps)  # then a second thread has nothing to do
 
     def _build(self, steps: Sequence[StepRecord]) -> np.ndarray:
@@ -298,16 +300,13 @@ class StepTable:
 
     def run_timed(self, begin: int, end: int) -> np.ndarray:
         """Like ``run``; when the run began and when each of the steps ended, in nanoseconds of CLOCK_MONOTONIC."""
-        if self.stamps is None:
-            self.stamps = np.zeros((self.count, 2), np.int64)
-        stamps = self.stamps
-        stamps[:] = 0
+        stamps = np.zeros((self.count, 2), np.int64)
         try:
             self.table[H_CLOCK], self.table[H_STAMPS] = _clock_address(), stamps.ctypes.data
             start = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             self.run(begin, end)
         finally:
-            self.table[H_STAMPS] = 0
+            self.table[H_STAMPS] = 0  # as the run itself did, unless an interrupt came before it
         times = stamps[begin:end, 0] * 1_000_000_000 + stamps[begin:end, 1]
         return np.maximum.accumulate(np.append(start, times))  # steps without tasks have no stamp
 
