@@ -11,7 +11,7 @@ from ...kernels.conv_direct import ConvShape
 from ..convolutions import tile_parameter
 from .algorithm import BYTES_A_FMA, Algorithm, Array, Params, padded, tilings
 
-__all__ = ["ALGORITHMS", "Direct"]
+__all__ = ["ALGORITHMS"]
 
 
 class Direct(Algorithm):

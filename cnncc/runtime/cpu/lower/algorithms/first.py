@@ -11,13 +11,12 @@ from ...kernels import conv_first
 from ...kernels.conv_direct import ConvShape
 from ...lowering import BLOCKED, PLAIN
 from ..convolutions import tile_parameter
-from .algorithm import Array, Params, tilings
-from .direct import Direct
+from .algorithm import Algorithm, Array, Params, tilings
 
 __all__ = ["ALGORITHMS"]
 
 
-class First(Direct):
+class First(Algorithm):
     """Few channels, read as they come."""
 
     layouts = (PLAIN, BLOCKED)
