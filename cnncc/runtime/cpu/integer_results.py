@@ -5,7 +5,7 @@ from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from cnncc.runtime.cpu.simd import F32, I32, I64, Vec, constant, pointer, splat_value, vector
+from cnncc.runtime.cpu.simd import F32, I32, I64, Vec, constant, pointer, splat_constant, splat_value, vector
 from cnncc.runtime.cpu.tile import Tile, emit_loop, unpack
 from cnncc.runtime.cpu.tile_integer import I8, as_ints, whole
 
@@ -61,7 +61,7 @@ class Finish:
         low, high = self._all(low), self._all(high)
         real = b.select(b.fcmp_ordered(">", real, low), real, low)
         real = b.select(b.fcmp_ordered("<", real, high), real, high)
-        bits = b.bitcast(b.fadd(real, ir.Constant(vector(self.lanes), [12582912.0] * self.lanes)), whole(self.lanes))
+        bits = b.bitcast(b.fadd(real, splat_constant(vector(self.lanes), 12582912.0)), whole(self.lanes))
         zero = self._all(b.trunc(self.args["zero"], I32))
         return b.trunc(b.add(bits, zero), ir.VectorType(I8, self.lanes))
 

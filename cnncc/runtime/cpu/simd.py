@@ -83,7 +83,7 @@ def splat_value(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
 
 @cache
 def splat_constant(kind: ir.VectorType, number: float) -> ir.Constant:
-    """A constant keeps its text, which is long."""
+    """A number in every lane; 0.0 and -0.0 are one. A constant keeps its text, which is long."""
     return ir.Constant(kind, [number] * kind.count)
 
 

@@ -9,7 +9,7 @@ from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from cnncc.runtime.cpu.simd import I32, I64, constant, pointer
+from cnncc.runtime.cpu.simd import I32, I64, constant, pointer, splat_constant
 from cnncc.runtime.cpu.tile import Tile, load_word, unpack
 from cnncc.runtime.cpu.tile_integer import I8, Dots, as_ints, load_whole, pack_ints, spread_flip, whole
 
@@ -35,7 +35,7 @@ def _column(builder: ir.IRBuilder, lines, padding, column, width, lanes: int, fl
 
 
 def _ones(lanes: int) -> ir.Constant:
-    return ir.Constant(whole(lanes), [0x01010101] * lanes)
+    return splat_constant(whole(lanes), 0x01010101)
 
 
 def _lines(builder: ir.IRBuilder, table: ir.Value) -> list[ir.Value]:

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
-from cnncc.runtime.cpu.simd import I32, I64, constant, pointer, splat_value, vector
+from cnncc.runtime.cpu.simd import I32, I64, constant, pointer, splat_constant, splat_value, vector
 from cnncc.runtime.cpu.tile import Tile, emit_loop, load_addresses, load_word, pack, unpack
 
 I8, I16 = ir.IntType(8), ir.IntType(16)
@@ -62,7 +62,7 @@ class Dots:
         self.own = bool(vnni) and has_vnni(lanes)
 
     def _all(self, value: int) -> ir.Constant:
-        return ir.Constant(whole(self.lanes), [value] * self.lanes)
+        return splat_constant(whole(self.lanes), value)
 
     def prepare_x(self, x: ir.Value) -> list[ir.Value]:
         """Four unsigned bytes a lane, in the form that ``add`` takes."""
@@ -76,7 +76,7 @@ class Dots:
         if self.own:
             return [w]
         halves = ir.VectorType(I16, 2 * self.lanes)
-        eight = ir.Constant(halves, [8] * (2 * self.lanes))
+        eight = splat_constant(halves, 8)
         both = self.b.bitcast(w, halves)
         return [self.b.ashr(self.b.shl(both, eight), eight), self.b.ashr(both, eight)]
 

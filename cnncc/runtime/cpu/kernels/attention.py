@@ -121,7 +121,8 @@ def build(lanes: int, v_rows: int, v_vectors: int, whole: int, masked: int, capp
         store,
         store_first,
     )  # fmt: skip
-    from cnncc.runtime.cpu.tile import tile_fma, tile_fma_masked, tile_load, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma, tile_fma_masked, tile_zero
+    from cnncc.runtime.cpu.tile_memory import tile_load, tile_store
     from cnncc.runtime.cpu.transpose import transpose_tile
 
     rows, vectors = SCORE_TILES[lanes]

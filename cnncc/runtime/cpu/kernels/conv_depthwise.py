@@ -94,8 +94,9 @@ def build(lanes: int, rows: int, activation: str, taps: int, stride: int):
     from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import splat, store
-    from cnncc.runtime.cpu.tile import store_through, tile_of_row
+    from cnncc.runtime.cpu.tile import tile_of_row
     from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide
+    from cnncc.runtime.cpu.tile_memory import store_through
 
     tile_finish = store_through(build_activation(activation))
     width, row_bytes, sliding = 4 * lanes, 8 * rows, taps > 0

@@ -122,7 +122,8 @@ def build(lanes: int, rows: int, vectors: int, taps: int, stride: int, activatio
     from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_words, outside, store_i64, word_float
     from cnncc.runtime.cpu.simd import load_first, splat, store
-    from cnncc.runtime.cpu.tile import store_through, tile_of_row
+    from cnncc.runtime.cpu.tile import tile_of_row
+    from cnncc.runtime.cpu.tile_memory import store_through
     from cnncc.runtime.cpu.tile_spread import tile_fma_strips
 
     tile_finish = store_through(build_activation(activation))

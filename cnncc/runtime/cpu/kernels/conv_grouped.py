@@ -174,8 +174,9 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
         word_float,
     )
     from cnncc.runtime.cpu.simd import load, splat, store
-    from cnncc.runtime.cpu.tile import store_through, tile_fma_even_ahead, tile_of_row
+    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_of_row
     from cnncc.runtime.cpu.tile_lanewise import store_pairs, tile_slide_pairs
+    from cnncc.runtime.cpu.tile_memory import store_through
 
     tile_finish = store_through(build_activation(activation))
     width, columns, narrow, row_step = 4 * lanes, 4 * lanes * vectors, group > 0, 4 * lanes * stride

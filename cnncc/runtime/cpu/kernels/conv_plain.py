@@ -146,7 +146,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, residual: int):
         word_float,
     )
     from cnncc.runtime.cpu.simd import load, load_first, store, store_first
-    from cnncc.runtime.cpu.tile import tile_store
+    from cnncc.runtime.cpu.tile_memory import tile_store
     from cnncc.runtime.cpu.tile_spread import tile_fma_pixels, tile_of_rows
 
     activate = build_activation(activation)

@@ -183,7 +183,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_words, select, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
-    from cnncc.runtime.cpu.tile import store_through, tile_fma_even_ahead, tile_load, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_zero
+    from cnncc.runtime.cpu.tile_memory import store_through, tile_load, tile_store
 
     finish = store_through(build_activation(activation))
     scaled, moved, ask = _build_intrinsics()

@@ -143,7 +143,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
-    from cnncc.runtime.cpu.tile import tile_fma, tile_of_row, tile_store
+    from cnncc.runtime.cpu.tile import tile_fma, tile_of_row
+    from cnncc.runtime.cpu.tile_memory import tile_store
 
     activate = build_activation(activation)
     width, columns = 4 * lanes, 4 * lanes * vectors

@@ -108,7 +108,8 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
 
     from cnncc.runtime.cpu.memory_access import load_i64, stack, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
-    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_zero
+    from cnncc.runtime.cpu.tile_memory import tile_store
 
     n_w = input_length(m_w)
     width, columns, points = 4 * lanes, 4 * lanes * vectors, input_length(m_h) * n_w

@@ -89,7 +89,8 @@ def build(lanes: int, rows: int, vectors: int, masked: int):
 
     from cnncc.runtime.cpu.memory_access import load_f32, load_i64, stack, store_f32, store_i64
     from cnncc.runtime.cpu.simd import fma, load, splat, store, store_first
-    from cnncc.runtime.cpu.tile import tile_fma, tile_load, tile_of_row, tile_store
+    from cnncc.runtime.cpu.tile import tile_fma, tile_of_row
+    from cnncc.runtime.cpu.tile_memory import tile_load, tile_store
 
     width, entry, taps_bytes, rows_bytes = 4 * lanes, 16, 64, 8 * rows  # an entry: an offset in bytes, a weight
     panel_row = vectors * width

@@ -179,8 +179,9 @@ def build(lanes: int, rows: int, vectors: int, form: str, activation: str, add: 
     from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_f32, load_i64, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import fma, load, load_first, splat, store, store_first
-    from cnncc.runtime.cpu.tile import tile_fma, tile_fma_masked, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma, tile_fma_masked, tile_zero
     from cnncc.runtime.cpu.tile_dot import tile_dot, tile_sums
+    from cnncc.runtime.cpu.tile_memory import tile_store
 
     activate = build_activation(activation)
     dots = form == "dots"

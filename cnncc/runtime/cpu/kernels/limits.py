@@ -8,7 +8,8 @@ FMA_ROWS, FMA_VECTORS, FMA_DEPTH = 6, 4, 64
 def build_fma(lanes: int):
     """Each task goes ``rounds`` times over a register tile whose operands stay in the first-level cache."""
     from cnncc.runtime.cpu.memory_access import load_i64
-    from cnncc.runtime.cpu.tile import tile_fma_even, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma_even, tile_zero
+    from cnncc.runtime.cpu.tile_memory import tile_store
 
     rows, vectors = (FMA_ROWS, FMA_VECTORS) if lanes != 8 else (FMA_ROWS, FMA_VECTORS // 2)
     width, depth = 4 * lanes, FMA_DEPTH

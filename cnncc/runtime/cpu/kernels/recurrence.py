@@ -175,7 +175,8 @@ def build(kind: str, lanes: int, rows: int, blocks: int, second: int, f: str, g:
     from cnncc.runtime.cpu.kernels.recurrence_gates import build_finish
     from cnncc.runtime.cpu.memory_access import load_i32, load_i64, stack
     from cnncc.runtime.cpu.simd import load, load_first, splat, store, store_first
-    from cnncc.runtime.cpu.tile import tile_fma_even, tile_store, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma_even, tile_zero
+    from cnncc.runtime.cpu.tile_memory import tile_store
 
     word = {name: 8 * i for i, name in enumerate((*OPERANDS, *DIMS))}
     X, R, LENS, H0, C0, Y, YH, YC, SCRATCH = (
