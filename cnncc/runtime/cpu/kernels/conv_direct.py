@@ -27,8 +27,8 @@ OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
     "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
     "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
-    "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "asks_pixels",
-    "images", "a", "b",
+    "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "images",
+    "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
 # From this size on, weights of one tap are gone over in parts that stay in L1: that pays for partial sums.
@@ -135,11 +135,10 @@ def launch(
     pixel_bytes = shape.images * x_image // groups
     rereading = tiles * _beyond_cache(pixel_bytes), pixel_groups * shape.images * _beyond_cache(w_bytes // groups)
     oc_outer = form != "sampled" and rereading[0] < rereading[1] and pixel_bytes <= NEAR_BYTES
-    asks_pixels = form == "pointwise" and not oc_outer
     dims = (
         x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
-        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), int(asks_pixels),
-        shape.images, float_word(a), float_word(b),
+        channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), shape.images,
+        float_word(a), float_word(b),
     )  # fmt: skip
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
@@ -217,10 +216,11 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     X_BLOCK, X_IMAGE, CHANNELS, GROUPS = (word[n] for n in ("x_block", "x_image", "channels", "groups"))
     OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
-    ASKS_PIXELS, A, B = word["asks_pixels"], word["a"], word["b"]
+    A, B = word["a"], word["b"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     sampled, place_bytes, row_bytes = form == "sampled", 32 * rows, 8 * rows
-    pointwise = sampled or form == "pointwise"
+    even = form == "pointwise"  # pixels are read where they lie, one after the other
+    pointwise = sampled or even
 
     @register_jitable
     def locate(words, places, x, p, last):
@@ -371,7 +371,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             first = 0 if whole else start
             step = columns // (((pixels if whole else stop) - first + (rows - 1)) // rows)
             # The last to use a group of pixels asks for the next group instead.
-            leaves = (words[ASKS_PIXELS] != 0) & (tile == tiles - 1)
+            leaves = even & (words[OC_OUTER] == 0) & (tile == tiles - 1)
             later = select(stop < pixels, stop - start, words[X_IMAGE] // width - start) * width
             step, move = select(leaves, 4 * rows, step), select(leaves, x_block, lanes * taps * step)
             block = 0
