@@ -10,7 +10,7 @@ import pytest
 
 from cnncc.ir import DType, TensorType
 from cnncc.ops import OPS
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.lowering import Refusal, Tensor
 from cnncc.runtime.cuda.devices import DEVICES
 from cnncc.runtime.cuda.lower.conv import ALGORITHMS, ConvLowering

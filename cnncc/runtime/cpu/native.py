@@ -20,9 +20,10 @@ Key = tuple[str, Params]
 
 # Modules of this folder whose text no kernel is made of; all others count for every kernel.
 NO_KERNEL_CODE = (
-    "__init__.py", "binding.py", "binding_checks.py", "compile_pool.py", "execution.py", "executor.py", "half.py",
-    "image.py", "kernel_cache.py", "large_pages.py", "limits.py", "lowering.py", "native.py", "packed_weights.py",
-    "profiling.py", "references.py", "regions.py", "runner.py", "target.py", "threads.py", "worker_pool.py",
+    "__init__.py", "binding.py", "binding_checks.py", "compile_pool.py", "conv_shape.py", "execution.py",
+    "executor.py", "half.py", "image.py", "kernel_cache.py", "large_pages.py", "limits.py", "lowering.py", "native.py",
+    "packed_weights.py", "profiling.py", "references.py", "regions.py", "runner.py", "target.py", "threads.py",
+    "worker_pool.py",
 )  # fmt: skip
 _HERE = Path(__file__).parent
 _lock = threading.RLock()

@@ -14,7 +14,7 @@ from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.winograd import BACKWARD, axis_of
 
 if TYPE_CHECKING:
-    from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+    from cnncc.runtime.cpu.conv_shape import ConvShape
 
 Ranges = dict[str, tuple[int, int]]
 

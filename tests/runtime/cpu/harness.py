@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Launch, ceil_div
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.guard import Guarded, run_guarded
 
 UNIT = 2.0**-24

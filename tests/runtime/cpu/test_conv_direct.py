@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.kernels import conv_direct
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernels import conv_direct, conv_first
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
 
 # Kernel, stride and dilation of the last axis, for which kernels are specialised: few, as each takes a second to

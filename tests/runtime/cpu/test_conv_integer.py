@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.kernels import conv_integer
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cpu.lowering import to_blocked
 from tests.runtime.cpu.harness import conv_reference, from_blocked
 from tests.runtime.cpu.lowered import CANARY, Guarded, run_guarded

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import ceil_div
 from cnncc.runtime.cpu.kernels import conv_integer, conv_integer_depthwise
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import conv_reference, from_blocked, lift
 from tests.runtime.cpu.lowered import CANARY, Guarded, run_guarded
 from tests.runtime.cpu.test_conv_integer import CLIP, TYPES, blocked_bytes, expected, numbers

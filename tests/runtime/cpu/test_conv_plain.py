@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernels import conv_grouped_1x1, conv_plain
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import UNIT, conv_reference, lift, run
 
 

@@ -6,8 +6,8 @@ import pytest
 from cnncc.errors import PlanInvalid
 from cnncc.ops import OPS
 from cnncc.runtime.cpu import native
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernels import conv_strassen
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cpu.lower.accuracy import strassen_bound
 from cnncc.runtime.cpu.lower.conv import ALGORITHMS
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice

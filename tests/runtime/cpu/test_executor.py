@@ -115,7 +115,7 @@ import os, sys
 import numpy as np
 from cnncc.runtime.cpu import executor, native
 from cnncc.runtime.cpu.kernels import conv_depthwise
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 
 step = conv_depthwise.launch(ConvShape(1, 64, 64, (1, 9, 9), (1, 9, 9), (1, 1, 1), groups=64), 16)
 x = np.random.default_rng(0).standard_normal((64, 9, 9)).astype(np.float32)

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.epilogue import ACTIVATIONS
 from cnncc.runtime.cpu.kernels import conv_depthwise
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from tests.runtime.cpu.harness import run, to_blocked
 
 _erf = np.vectorize(math.erf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 
 __all__ = ["UNIT", "numbers", "reference", "shape_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cuda.kernels import conv_direct
 from cnncc.runtime.cuda.kernels.conv_direct import Tile
 from tests.runtime.cuda.convolutions import UNIT, numbers, reference, shape_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cuda.kernels import conv_direct, gemm
 from cnncc.runtime.cuda.kernels.conv_direct import Tile
 from cnncc.runtime.cuda.kernels.gemm import GemmShape

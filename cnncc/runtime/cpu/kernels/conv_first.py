@@ -16,8 +16,8 @@ import math
 
 import numpy as np
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (

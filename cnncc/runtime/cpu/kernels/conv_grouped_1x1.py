@@ -8,9 +8,9 @@ Layouts (float32, contiguous): x [N, G, IC/G, D*H*W], w [G, OC/G, IC/G] as in ON
 import math
 from dataclasses import replace
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch
 from cnncc.runtime.cpu.kernels import gemm
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 _WORDS = {"a": "w", "b": "x", "c": "bias", "r": "add", "y": "y", "scratch": "scratch"}
 

@@ -13,9 +13,9 @@ import math
 
 import numpy as np
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.elements import SIZES
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 OPERANDS = ("x", "zero", "w", "bias", "weight_sums", "zeros", "scale", "shift", "factor", "y", "scratch")
 DIMS = (

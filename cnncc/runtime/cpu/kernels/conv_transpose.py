@@ -17,6 +17,7 @@ import math
 import numpy as np
 
 from cnncc.records import record
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels import conv_direct
 
@@ -72,7 +73,7 @@ class TransposeShape:
 def choose_tile(shape: TransposeShape, lanes: int) -> tuple[int, int]:
     """(rows, vectors) with the least padded work."""
     dense = shape.dense(lanes)
-    as_conv = conv_direct.ConvShape(
+    as_conv = ConvShape(
         dense.images, dense.channels, dense.out_channels, (1, 1, dense.phase_pixels), (1, 1, dense.phase_pixels),
         (1, 1, 1), groups=dense.groups,
     )  # fmt: skip

@@ -16,8 +16,9 @@ import math
 
 import numpy as np
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
-from cnncc.runtime.cpu.kernels.conv_direct import TILES, ConvShape
+from cnncc.runtime.cpu.kernels.conv_direct import TILES
 from cnncc.runtime.cpu.winograd import transform_weights
 from cnncc.runtime.cpu.winograd_tiles import (
     TILE_DIMS,

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 from cnncc.runtime.cpu.winograd import axis_of
 from cnncc.runtime.cpu.winograd_tiles import (
     TILE_DIMS,

@@ -12,8 +12,8 @@ vectors * c], surplus channels being zero.
 
 import numpy as np
 
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, make_params
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
 
 OPERANDS = ("x", "w", "offset", "bias", "mask", "y", "scratch")
 DIMS = (

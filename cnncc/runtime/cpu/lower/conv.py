@@ -11,8 +11,8 @@ import numpy as np
 from ....errors import PlanInvalid
 from ....ir import Dim, TensorType
 from ....ops.conv import Conv
+from ..conv_shape import ConvShape
 from ..kernel import Launch, ceil_div
-from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor, to_blocked
 from ..winograd_tiles import is_strided, is_winograd
 from .accuracy import allowed_forms

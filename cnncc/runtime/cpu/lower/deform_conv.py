@@ -9,9 +9,9 @@ import numpy as np
 
 from ....errors import PlanInvalid
 from ....ir import DimLike, DType, TensorType
+from ..conv_shape import ConvShape
 from ..kernel import Launch
 from ..kernels import conv_direct, deform_conv
-from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .convolutions import assume_sizes, refuse_operands, tile_parameter
 from .layouts import expect_layouts, lift

@@ -17,9 +17,9 @@ from ....ir import Activation, DType, TensorType
 from ....ops.integer_conv import clip_ends
 from ....ops.quantize import quantized
 from ....records import record
+from ..conv_shape import ConvShape
 from ..kernel import Launch, ceil_div
 from ..kernels import conv_integer, conv_integer_depthwise, conv_integer_first, gemm_integer
-from ..kernels.conv_direct import ConvShape
 from ..lowering import BLOCKED, PLAIN, Choice, Lowering, Refusal, Tensor
 from .activation import epilogue
 from .conv import assumed_shape, conv_shape

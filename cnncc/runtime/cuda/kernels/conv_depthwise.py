@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Work, ceil_div, make_params, simple
 
 DIMS = (

@@ -29,7 +29,7 @@ import math
 import numpy as np
 
 from cnncc.records import record
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels import conv_sum
 from cnncc.runtime.cuda.sums import PAD, blocks_of, threads_of

@@ -5,7 +5,7 @@ y = act(bias + add + scratch[0] + scratch[1] + ...), all in the layout of y [N, 
 
 from __future__ import annotations
 
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cuda.kernel import Kernel, Stage, Work, ceil_div, make_params
 
 THREADS = 256

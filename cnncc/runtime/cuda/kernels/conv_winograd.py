@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from cnncc.runtime.cpu.kernels.conv_direct import ConvShape
+from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.winograd import BACKWARD, FORWARD, transform_weights
 from cnncc.runtime.cuda.kernel import Kernel, Launch, Stage, Work, ceil_div, make_params
 from cnncc.runtime.cuda.kernels import conv_direct

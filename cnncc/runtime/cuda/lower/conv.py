@@ -11,7 +11,7 @@ import numpy as np
 from ....errors import PlanInvalid
 from ....ir import TensorType
 from ....ops.conv import Conv
-from ...cpu.kernels.conv_direct import ConvShape
+from ...cpu.conv_shape import ConvShape
 from ...cpu.lower.activation import epilogue
 from ...cpu.lower.conv import assumed_shape, conv_shape
 from ...cpu.lower.convolutions import refuse_operands

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .....lazy import LazyTable
-from ...kernels.conv_direct import ConvShape
+from ...conv_shape import ConvShape
 from ..accuracy import STRASSEN
 from .algorithm import Algorithm, Params
 

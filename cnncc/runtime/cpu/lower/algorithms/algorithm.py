@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...conv_shape import ConvShape
 from ...kernel import Launch, ceil_div
 from ...kernels import conv_direct
-from ...kernels.conv_direct import ConvShape
 from ...lowering import BLOCKED
 
 __all__ = ["BYTES_A_FMA", "Algorithm", "Array", "Params", "padded", "tilings"]

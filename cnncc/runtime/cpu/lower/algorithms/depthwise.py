@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from .....errors import PlanInvalid
+from ...conv_shape import ConvShape
 from ...kernel import Launch, ceil_div
 from ...kernels import conv_depthwise
-from ...kernels.conv_direct import ConvShape
 from ..convolutions import integer_parameter
 from .algorithm import Algorithm, Array, Params
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection
 
 from .....errors import PlanInvalid
+from ...conv_shape import ConvShape
 from ...kernel import Launch
 from ...kernels import conv_first
-from ...kernels.conv_direct import ConvShape
 from ...lowering import BLOCKED, PLAIN
 from ..convolutions import tile_parameter
 from .algorithm import Algorithm, Array, Params, tilings

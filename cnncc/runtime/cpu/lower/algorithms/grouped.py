@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection
 
 from .....errors import PlanInvalid
+from ...conv_shape import ConvShape
 from ...kernel import Launch, ceil_div
 from ...kernels import conv_depthwise, conv_direct, conv_grouped
-from ...kernels.conv_direct import ConvShape
 from ..convolutions import tile_parameter
 from .algorithm import Algorithm, Array, Params, tilings
 

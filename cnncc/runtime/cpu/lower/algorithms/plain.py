@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 
 from .....errors import PlanInvalid
+from ...conv_shape import ConvShape
 from ...kernel import Launch, ceil_div
 from ...kernels import conv_grouped_1x1, conv_plain
-from ...kernels.conv_direct import ConvShape
 from ...lowering import PLAIN
 from ..convolutions import tile_parameter
 from .algorithm import Algorithm, Array, Params

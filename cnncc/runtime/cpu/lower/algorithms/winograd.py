@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection
 
 from .....errors import PlanInvalid
+from ...conv_shape import ConvShape
 from ...kernel import Launch, ceil_div
 from ...kernels import conv_depthwise, conv_direct, conv_winograd, conv_winograd_raw
-from ...kernels.conv_direct import ConvShape
 from ...winograd_tiles import count_points, count_sums, count_tiles, is_strided, is_winograd, output_tile, sum_rows
 from ..convolutions import tile_parameter
 from .algorithm import BYTES_A_FMA, Algorithm, Array, Params, padded, tilings
