@@ -14,7 +14,7 @@ from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
 from tests.runtime.cpu.lowered import Setting, run_lowered
 
 LANES = native.host_lanes()
-ROWS = conv_strassen.TILES[LANES][0]
+ROWS, MIN_TASKS, PAIRS = conv_strassen.TILES[LANES][0], conv_strassen.MIN_TASKS, conv_strassen.PAIRS
 CONV = OPS["Conv"](kernel_shape=(1,))
 
 
@@ -72,11 +72,22 @@ def shape_of(images: int, channels: int, out_channels: int, pixels: int) -> Conv
     return ConvShape(images, channels, out_channels, size, size, (1, 1, 1))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("pairs", [1, 5, MIN_TASKS + 3, MIN_TASKS * PAIRS + 5])
+def test_tasks_cover_every_pixel(pairs: int, threads: int) -> None:
+    """The pairs of an image do not divide evenly among its tasks, and the last one is not whole."""
+    pixels = pairs * 2 * ROWS - 3
+    x, w = numbers(2, 2 * LANES, pixels), numbers(2 * LANES, 2 * LANES, 1)
+    want = np.einsum("oc,ncp->nop", w[:, :, 0].astype(np.float64), x.astype(np.float64))
+    np.testing.assert_allclose(run(x, w, threads=threads), want, atol=1e-4 * np.abs(want).max())
+
+
 @pytest.mark.parametrize("pixels", [1, 49, 196, 784, 3136])
-def test_tasks_cover_every_pixel_once(pixels: int) -> None:
+def test_each_task_has_pairs_of_tiles(pixels: int) -> None:
     for channels in (2 * LANES, 1024, 2048):
         pairs, groups, _ = conv_strassen.choose_tasks(shape_of(1, channels, 1024, pixels), LANES)
-        assert (groups - 1) * pairs * 2 * ROWS < pixels <= groups * pairs * 2 * ROWS
+        assert (pairs - 1) * 2 * ROWS < pixels <= pairs * 2 * ROWS
+        assert 1 <= groups <= pairs
 
 
 def test_what_it_cannot_run_is_refused() -> None:

@@ -37,7 +37,7 @@ TILES = {16: (6, 4), 8: (6, 2), 4: (6, 4)}  # (rows, vectors) by lanes
 PRODUCTS = 7
 PAIRS, PIXEL_BYTES = 12, 640 << 10  # of a task, at most: what a product's weights are read for; x and S in L2
 WIDE_BYTES, WIDE_PIXEL_BYTES = 1 << 20, 1700 << 10  # weights that come anew for each task: then as few as may be
-MIN_TASKS, MIN_WIDE_TASKS = 8, 2
+MIN_TASKS, MIN_WIDE_TASKS = 16, 2
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:
@@ -47,17 +47,15 @@ def supports(shape: ConvShape, lanes: int) -> bool:
 
 
 def choose_tasks(shape: ConvShape, lanes: int) -> tuple[int, int, int]:
-    """(pairs of tiles of a task, groups of them in an image, parts of the panels)."""
+    """(pairs of tiles in an image, groups that they are divided into, parts of the panels)."""
     rows, vectors = TILES[lanes]
     pairs, each = ceil_div(shape.pixels, 2 * rows), 16 * shape.channels * rows
     panels = ceil_div(shape.out_channels, 2 * lanes * vectors)
     if weight_bytes(shape, lanes) < WIDE_BYTES:
         least = ceil_div(pairs, max(1, min(PAIRS, PIXEL_BYTES // each)))
-        groups = min(pairs, max(least, ceil_div(MIN_TASKS, shape.images)))
-        return ceil_div(pairs, groups), ceil_div(pairs, ceil_div(pairs, groups)), 1
-    most = ceil_div(pairs, ceil_div(pairs, max(1, WIDE_PIXEL_BYTES // each)))
-    groups = ceil_div(pairs, most)
-    return most, groups, min(panels, ceil_div(MIN_WIDE_TASKS, shape.images * groups))
+        return pairs, min(pairs, max(least, ceil_div(MIN_TASKS, shape.images))), 1
+    groups = ceil_div(pairs, max(1, WIDE_PIXEL_BYTES // each))
+    return pairs, groups, min(panels, ceil_div(MIN_WIDE_TASKS, shape.images * groups))
 
 
 def weight_bytes(shape: ConvShape, lanes: int) -> int:
@@ -77,9 +75,10 @@ def launch(
     half_in, half_out = shape.channels // (2 * lanes), shape.out_channels // (2 * lanes)
     panels = ceil_div(half_out, vectors)
     pairs, groups, parts = choose_tasks(shape, lanes)
+    most = ceil_div(pairs, groups)
     dims = (shape.pixels, half_in, half_out, panels, pairs, groups, parts, float_word(a), float_word(b))
     params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation)
-    scratch = rows * width * (4 * half_in * (1 + pairs) + 2 * vectors * pairs)
+    scratch = rows * width * (4 * half_in * (1 + most) + 2 * vectors * most)
     plane = shape.images * shape.pixels * 4
     reads = {"x": (0, plane * shape.channels), "w": (0, weight_bytes(shape, lanes)),
              "bias": (0, panels * 2 * vectors * width)}
@@ -232,17 +231,18 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     def conv_strassen(args, begin, end):
         words = load_words(args, word_count)
         pixels, half_in, half_out, panels = words[PIXELS], words[HALF_IN], words[HALF_OUT], words[PANELS]
-        most, groups, parts = words[PAIRS_], words[GROUPS], words[PARTS]
+        all_pairs, groups, parts = words[PAIRS_], words[GROUPS], words[PARTS]
         a, b = word_float(words[A]), word_float(words[B])
         plane, product_bytes, quarter = pixels * width, half_in * across, half_in * side
         panel_bytes = 2 * columns + 7 * product_bytes
+        most = (all_pairs + groups - 1) // groups
         edge, s_at, s_step = words[SCRATCH], words[SCRATCH] + 4 * quarter, most * quarter
         sums_at = s_at + 4 * s_step
         for task in range(begin, end):
             part, group = task % parts, task // parts
-            image, start = group // groups, group % groups * most * 2 * rows
-            stop = min(start + most * 2 * rows, pixels)
-            pairs = (stop - start + (2 * rows - 1)) // (2 * rows)
+            image, group = group // groups, group % groups
+            start, after = all_pairs * group // groups, all_pairs * (group + 1) // groups
+            pairs, start, stop = after - start, start * 2 * rows, min(after * 2 * rows, pixels)
             x = words[X] + image * 2 * half_in * plane
             last = start + (pairs - 1) * 2 * rows
             if last + 2 * rows > pixels:
@@ -276,15 +276,15 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
                                                       lanes, 4, ahead + (t * half_in + block) * lanes * step, step)
                             if k == 1 and panel == first:
                                 add_up(a11 + block * x_step, a12 + block * x_step, s + block * side, s_step)
+                        if (k == 0) | (k == 2) | (k == 3):
+                            tile_store(acc, select(k == 3, v, u), columns, width, rows, vectors)
+                        if k == 5:
+                            tile_store(moved(acc, v, u), u, columns, width, rows, vectors)
                         if (k == 1) | (k > 3):
                             place = y_at + (p + shift) * width + right * half_out * plane
                             whole = scaled(acc, w_at + right * columns, words[BIAS] + (2 * panel + right) * columns)
                             finish(whole, words[Y], words[ADD], place, width, plane, stop - p - shift,
                                    half_out - panel * vectors, a, b)
-                        if k == 5:
-                            acc = moved(acc, v, u)
-                        if (k != 1) & (k != 4) & (k != 6):
-                            tile_store(acc, select(k == 3, v, u), columns, width, rows, vectors)
 
     return conv_strassen
 
