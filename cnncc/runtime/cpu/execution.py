@@ -96,10 +96,10 @@ class Context:
             addresses = self._addresses(bound, constants, len(records))
             launch = bound.launch
             words = launch.bind(addresses)
-            scratch_word = launch.kernel.operands.index("scratch") if "scratch" in launch.kernel.operands else -1
             if not segments or segments[-1][2] is not None:
                 segments.append((len(records), len(records), None))
-            records.append(StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain, scratch_word,
+            records.append(StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain,
+                                      launch.kernel.place("scratch"), launch.kernel.place("kept"),
                                       launch.tasks == 1 or self._nanoseconds(bound) < SMALL))
             segments[-1] = (segments[-1][0], len(records), None)
         return records, segments

@@ -40,7 +40,7 @@ LINE = 8  # words in a cache line
 H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE = range(7)
 H_STEPS, H_COUNTERS, H_IDS, H_POOL, H_CLOCK, H_STAMPS, H_GATE = range(7, 14)
 HEADER_WORDS = 2 * LINE
-S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN, S_SERIAL = range(6)
+S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN, S_SERIAL, S_KEPT = range(7)
 STEP_WORDS = LINE
 CLOCK_MONOTONIC = 1 if sys.platform != "darwin" else 6  # <time.h>
 SPINS = 2000  # polls before a waiting thread gives its core away
@@ -64,13 +64,29 @@ def build_stamp():
     return stamp
 
 
+def build_arguments():
+    """The compiled-code function ``arguments(step, me)``: those of a thread that begins a step."""
+    from numba.extending import register_jitable
+
+    from cnncc.runtime.cpu.memory_access import load_i64, store_i64
+
+    @register_jitable
+    def arguments(step, me):
+        args, kept = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE), load_i64(step + 8 * S_KEPT)
+        if kept > 0:
+            store_i64(args + 8 * kept, -1)
+        return args
+
+    return arguments
+
+
 def build_work():
     """``work(args, dims, steps, data)``, the shape of a Numba gufunc: thread ids in, table in ``data``."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.memory_access import call_0, call_3, fetch_add, load_acquire, load_i64, pause
 
-    stamp = build_stamp()
+    stamp, arguments = build_stamp(), build_arguments()
 
     @register_jitable
     def run_slot(step, counters, slots, slot, args):
@@ -91,7 +107,7 @@ def build_work():
     def share(table, number, counters, slots, me):
         """Do what is left of a step's tasks, one's own share first. Who ends the step notes the time."""
         step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
-        args = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
+        args = arguments(step, me)
         done = 0
         for k in range(slots):
             slot = me + k
@@ -107,8 +123,7 @@ def build_work():
         if load_acquire(counters + 8 * LINE) == 0 and fetch_add(counters + 8 * LINE, 1) == 0:
             for number in range(first, first + count):
                 step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
-                args = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
-                call_3(load_i64(step + 8 * S_KERNEL), args, 0, load_i64(step + 8 * S_TASKS))
+                call_3(load_i64(step + 8 * S_KERNEL), arguments(step, me), 0, load_i64(step + 8 * S_TASKS))
                 stamp(table, number)
             fetch_add(counters, 1)
 
@@ -150,7 +165,7 @@ def build_run():
     are noted for this run only."""
     from cnncc.runtime.cpu.memory_access import call_3, call_8, fetch_add, load_i64, stack, store_i64
 
-    stamp = build_stamp()
+    stamp, arguments = build_stamp(), build_arguments()
 
     def run(table):
         begin, end, threads = load_i64(table + 8 * H_BEGIN), load_i64(table + 8 * H_END), load_i64(table + 8 * H_ACTIVE)
@@ -166,7 +181,7 @@ def build_run():
                 step = load_i64(table + 8 * H_STEPS) + 8 * STEP_WORDS * number
                 tasks = load_i64(step + 8 * S_TASKS)
                 if tasks > 0:
-                    call_3(load_i64(step + 8 * S_KERNEL), load_i64(step + 8 * S_ARGS), 0, tasks)
+                    call_3(load_i64(step + 8 * S_KERNEL), arguments(step, 0), 0, tasks)
                 stamp(table, number)
             store_i64(table + 8 * H_STAMPS, 0)
             return
@@ -218,13 +233,16 @@ def _clock_address() -> int:
 @record
 class StepRecord:
     """One step for the executor. ``words`` are its argument words; with ``scratch_word`` >= 0 each thread gets its
-    own copy of them in which that word is the address of its own scratch memory. ``serial``: one thread does it."""
+    own copy of them in which that word is the address of its own scratch memory, and the word ``kept_word``, if that is
+    > 0, is -1 when the thread begins the step: the kernel notes there what it has in that memory, for the thread's next
+    tasks. ``serial``: one thread does the step."""
 
     kernel: int
     words: Sequence[int]
     tasks: int
     grain: int = 1
     scratch_word: int = -1
+    kept_word: int = -1
     serial: bool = False
 
 
@@ -264,7 +282,7 @@ class StepTable:
             width = _padded(len(step.words))
             record = table[sum(sizes[:2]) + STEP_WORDS * number :]
             record[S_KERNEL], record[S_ARGS], record[S_TASKS] = step.kernel, args, step.tasks
-            record[S_GRAIN] = max(1, step.grain)
+            record[S_GRAIN], record[S_KEPT] = max(1, step.grain), step.kept_word
             copies = slots if step.scratch_word >= 0 else 1
             record[S_ARGS_STRIDE] = 8 * width if step.scratch_word >= 0 else 0
             args += 8 * width * copies

@@ -31,6 +31,10 @@ class Kernel:
     def words(self) -> tuple[str, ...]:
         return self.operands + self.dims
 
+    def place(self, word: str) -> int:
+        """Which of the argument words it is; -1 if the kernel has none of this name."""
+        return self.words.index(word) if word in self.words else -1
+
 
 @record
 class Launch:
@@ -38,7 +42,8 @@ class Launch:
 
     ``reads`` and ``writes`` give, per operand, the half-open byte range relative to the operand's address that the
     kernel may touch: nothing outside is read or written, SIMD tails included. ``scratch`` is the private memory in
-    bytes of each thread, whose address goes into the operand word ``scratch``.
+    bytes of each thread, whose address goes into the operand word ``scratch``. An integer ``kept`` is -1 when a
+    thread begins the step: there the kernel notes what it has in this memory, for the thread's next tasks.
     """
 
     kernel: Kernel

@@ -61,6 +61,40 @@ def test_serial_steps_are_done_once_and_in_order(adder, threads: int) -> None:
         assert (cells[:50] == end).all()
 
 
+def build_keeper():
+    """Cell 0 counts the tasks, cell 1 those that find nothing noted by their thread, cell 2 those that find a task that
+    is not an earlier one of the same run."""
+    from cnncc.runtime.cpu.memory_access import fetch_add, load_i64, store_i64
+
+    def keeper(args, begin, end):
+        cells = load_i64(args)
+        for task in range(begin, end):
+            noted = load_i64(args + 16)
+            fetch_add(cells, 1)
+            if noted < 0:
+                fetch_add(cells + 8, 1)
+            elif noted == task or noted > 100:
+                fetch_add(cells + 16, 1)
+            store_i64(args + 16, task)
+
+    return keeper
+
+
+@pytest.mark.parametrize("serial", [False, True])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_thread_finds_what_it_noted_in_the_same_step(threads: int, serial: bool, monkeypatch) -> None:
+    kernel = Kernel("test_keeper", ("cells", "scratch"), ("kept",), build_keeper)
+    monkeypatch.setattr(native, "_kernel", lambda name: kernel)
+    cells, scratch = aligned_words(8), aligned_words(8 * threads)
+    words = [cells.ctypes.data, 0, 1000]
+    step = StepRecord(native.get_kernel(kernel.name, ()), words, 50, 1, kernel.place("scratch"), kernel.place("kept"),
+                      serial)
+    table = StepTable([step] * 4, threads, scratch.ctypes.data, 64)
+    for run in range(1, 4):
+        table.run()
+        assert cells[0] == 200 * run and 4 * run <= cells[1] <= 4 * run * threads and cells[2] == 0
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_time_stamps_rise(adder, threads: int) -> None:
     cells = aligned_words(50)

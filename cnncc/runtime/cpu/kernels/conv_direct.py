@@ -7,7 +7,8 @@ A tile is ``rows`` output pixels (consecutive in OD*OH*OW, so tiles cross row en
 
 The addresses of the ``rows`` input pixels of each tap are computed once a tile, a pixel in the padding being replaced
 by a row of zeros; from one block of ``lanes`` input channels to the next they move by a distance, which is 0 for zeros.
-With one tap and strides ("sampled") a thread first copies the pixels of a group together, for all tiles of channels.
+With one tap and strides ("sampled") a thread first copies the pixels of a group together, for all its tiles of
+channels.
 
 Layouts (float32): x is [N, IC/c, D*H*W, c]; y and add are [N, OC/c, OD*OH*OW, c]; bias is
 [G, tiles, vectors * c]; weights are [G, tiles, IC/c, KD*KH*KW, c, vectors * c], the last input block being as short as
@@ -28,7 +29,7 @@ DIMS = (
     "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
     "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
     "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "images",
-    "a", "b",
+    "kept", "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
 # From this size on, weights of one tap are gone over in parts that stay in L1: that pays for partial sums.
@@ -103,7 +104,7 @@ def launch(
     dims = (
         x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
         channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), shape.images,
-        float_word(a), float_word(b),
+        -1, float_word(a), float_word(b),
     )  # fmt: skip
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
@@ -111,9 +112,7 @@ def launch(
     params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, form=form)
     sources = shape.images * groups * pixel_groups
     scratch = {"pointwise": 0, "sampled": in_blocks * group_pixels * width, "general": 16 * rows * shape.taps}[form]
-    # A thread copies a group of pixels for each of its claims of tasks.
-    grain = ceil_div(tiles, ceil_div(FEW_TASKS, sources)) if form == "sampled" else 1
-    return Launch(KERNEL, params, dims, sources * tiles, grain, scratch, reads, {"y": (0, y_bytes)})
+    return Launch(KERNEL, params, dims, sources * tiles, 1, scratch, reads, {"y": (0, y_bytes)})
 
 
 def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int, sampled: int) -> int:
@@ -181,7 +180,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     X_BLOCK, X_IMAGE, CHANNELS, GROUPS = (word[n] for n in ("x_block", "x_image", "channels", "groups"))
     OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
-    A, B = word["a"], word["b"]
+    A, B, KEPT = word["a"], word["b"], 8 * word["kept"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     sampled, place_bytes, row_bytes = form == "sampled", 32 * rows, 8 * rows
     even = form == "pointwise"  # pixels are read where they lie, one after the other
@@ -315,7 +314,6 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
         chunk, group_pixels = words[CHUNK], words[GROUP_PIXELS]
         a, b = word_float(words[A]), word_float(words[B])
         plane = pixels * width
-        present = -1
         for task in range(begin, end):
             image, group, tile, part = task_of(words, task)
             x = words[X] + image * words[X_IMAGE] + group * x_block * in_blocks
@@ -326,9 +324,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             valid = out_blocks - tile * vectors
             start = part * group_pixels
             stop = min(start + group_pixels, pixels)
-            if sampled and task // tiles != present:
+            if sampled and task // tiles != load_i64(args + KEPT):
                 sample(words, x, in_blocks, start, stop)
-                present = task // tiles
+                store_i64(args + KEPT, task // tiles)
             if sampled:
                 x = words[SCRATCH] - start * width
             # What follows of the weights is asked for in equal parts by the tiles that use these.

@@ -5,8 +5,9 @@ With the matrices of winograd.py, and input tiles of n_h x n_w that give output 
     Y = A_h^T [ sum over ic of (G_h w G_w^T) * (B_h^T x B_w) ] A_w          (* is elementwise)
 
 so each of the n_h * n_w elements ("points") is a matrix product over input channels, tiles x OC. A task takes ``block``
-tiles and a range of output channels: it transforms the input tiles once, and for each tile of output channels
-multiplies point by point and transforms back, adding bias and residual and applying the activation in registers.
+tiles and a range of output channels: it transforms the input tiles, unless this thread has done so in the task before,
+and for each tile of output channels multiplies point by point and transforms back, adding bias and residual and
+applying the activation in registers.
 
 Scratch of a thread: V [points, block, ceil(IC/c)*c] and M [vectors, block, points, c]. Weights are transformed
 beforehand: U [tiles of OC, points, IC, vectors * c] float32. x, y, add are NCHWc; bias is [tiles of OC, vectors * c].
@@ -33,10 +34,10 @@ from cnncc.runtime.cpu.winograd_tiles import (
 )
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = (*TILE_DIMS, "oc_tiles", "block", "blocks", "oc_parts", "a", "b")
+DIMS = (*TILE_DIMS, "oc_tiles", "block", "blocks", "oc_parts", "kept", "a", "b")
 SCRATCH_BYTES = 768 << 10  # V and M together should stay in L2
 LINE = 64  # bytes by which points are moved apart, lest they meet in the same set of a cache
-MIN_TASKS = 4
+TASKS = 32
 PACK_FLOATS = 1 << 16
 
 
@@ -74,8 +75,8 @@ def launch(
     oc_tiles = ceil_div(out_blocks, vectors)
     block = choose_block(shape, m, rows, vectors, lanes)
     blocks = ceil_div(count_tiles(shape, m), block)
-    oc_parts = min(oc_tiles, ceil_div(MIN_TASKS, blocks))
-    dims = (*tile_dims(shape, m, lanes), oc_tiles, block, blocks, oc_parts, float_word(a), float_word(b))
+    oc_parts = min(oc_tiles, ceil_div(TASKS, blocks))
+    dims = (*tile_dims(shape, m, lanes), oc_tiles, block, blocks, oc_parts, -1, float_word(a), float_word(b))
     w_bytes, bias_bytes = oc_tiles * points * shape.channels * vectors * width, oc_tiles * vectors * width
     reads, writes = operand_ranges(shape, lanes, w_bytes, bias_bytes, residual)
     params = make_params(
@@ -107,7 +108,7 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
     """Compile-time constants are the transforms, the register tile and the epilogue."""
     from numba.extending import register_jitable
 
-    from cnncc.runtime.cpu.memory_access import load_i64, stack, word_float
+    from cnncc.runtime.cpu.memory_access import load_i64, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_zero
     from cnncc.runtime.cpu.tile_memory import tile_store
@@ -120,7 +121,7 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
     W, BIAS, SCRATCH, A, B = (word[k] for k in ("w", "bias", "scratch", "a", "b"))
     IMAGES, CHANNELS, OUT_BLOCKS = (word[k] for k in ("images", "channels", "out_blocks"))
     TILES_H, TILES_W, OC_TILES = (word[k] for k in ("tiles_h", "tiles_w", "oc_tiles"))
-    BLOCK, OC_PARTS = word["block"], word["oc_parts"]
+    BLOCK, OC_PARTS, KEPT = word["block"], word["oc_parts"], word["kept"]
 
     @register_jitable
     def multiply(v_at, v_step, u, u_step, m_at, count, block, channels, depth, coming, size):
@@ -148,15 +149,14 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
         v_at, depth, u_step = load_i64(args + SCRATCH), in_blocks * width, channels * columns
         v_step = block * depth + LINE
         m_at = v_at + points * v_step
-        present = -1
         for task in range(begin, end):
             number, part = task // oc_parts, task % oc_parts
             first = number * block
             count = min(block, total - first)
-            if number != present:
+            if number != load_i64(args + KEPT):
                 for t in range(count):
                     read_tile(args, first + t, in_blocks, patch, zeros, v_at + t * depth, width, n_w * v_step, v_step)
-                present = number
+                store_i64(args + KEPT, number)
             for oc in range(oc_tiles * part // oc_parts, oc_tiles * (part + 1) // oc_parts):
                 u = load_i64(args + W) + oc * points * u_step
                 multiply(v_at, v_step, u, u_step, m_at, count, block, channels, depth, u + u_step, points * u_step)

@@ -31,13 +31,13 @@ from cnncc.runtime.cpu.winograd_tiles import (
 )
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = (*TILE_DIMS, "block", "blocks", "oc_parts", "chunk", "a", "b")
+DIMS = (*TILE_DIMS, "block", "blocks", "oc_parts", "chunk", "kept", "a", "b")
 # Tiles of a register tile by lanes and m: with m + 2 sums each they leave room for transformed weights.
 ROWS = {16: {2: 6, 4: 4, 5: 3, 6: 3}, 8: {2: 3, 4: 2, 5: 1, 6: 1}, 4: {2: 6, 4: 4, 5: 3, 6: 3}}
 STRIDED = {16: (4, 2), 8: (4, 1), 4: (4, 2)}  # tiles and vectors of output channels, with 3 sums each
 SCRATCH_BYTES = 1536 << 10  # V should stay in L2
 CHUNK_BYTES = 30 << 10  # weights of a block of output channels that all rows of points go over before the next
-KEPT_BYTES, MIN_TASKS = 1 << 20, 4
+CACHED_BYTES, MIN_BLOCKS, TASKS = 1 << 20, 4, 32
 
 
 def supports(shape: ConvShape, m: int) -> bool:
@@ -52,13 +52,13 @@ def choose_tile(shape: ConvShape, m: int, lanes: int) -> tuple[int, int]:
 
 def choose_block(shape: ConvShape, m: int, lanes: int) -> int:
     """Tiles of a task, a whole number of groups: as many as the scratch allows, in equal parts; weights that stay in a
-    cache may be gone over by MIN_TASKS."""
+    cache may be gone over by MIN_BLOCKS."""
     rows, vectors = choose_tile(shape, m, lanes)
     each = 4 * lanes * rows * (
         count_points(shape, m) * ceil_div(shape.channels, lanes) + count_sums(shape, m) * vectors)
     groups = ceil_div(count_tiles(shape, m), rows)
-    kept = 4 * shape.taps * shape.channels * shape.out_channels <= KEPT_BYTES
-    blocks = max(MIN_TASKS if kept else 1, ceil_div(groups, max(1, SCRATCH_BYTES // each)))
+    cached = 4 * shape.taps * shape.channels * shape.out_channels <= CACHED_BYTES
+    blocks = max(MIN_BLOCKS if cached else 1, ceil_div(groups, max(1, SCRATCH_BYTES // each)))
     return rows * ceil_div(groups, min(groups, blocks))
 
 
@@ -78,8 +78,8 @@ def launch(
     in_blocks, out_blocks = ceil_div(shape.channels, lanes), ceil_div(shape.out_channels, lanes)
     block, oc_tiles = choose_block(shape, m, lanes), ceil_div(out_blocks, vectors)
     blocks = ceil_div(count_tiles(shape, m), block)
-    oc_parts, chunk = min(oc_tiles, ceil_div(MIN_TASKS, blocks)), choose_chunk(shape, vectors, lanes)
-    dims = (*tile_dims(shape, m, lanes), block, blocks, oc_parts, chunk, float_word(a), float_word(b))
+    oc_parts, chunk = min(oc_tiles, ceil_div(TASKS, blocks)), choose_chunk(shape, vectors, lanes)
+    dims = (*tile_dims(shape, m, lanes), block, blocks, oc_parts, chunk, -1, float_word(a), float_word(b))
     w_bytes = oc_tiles * vectors * shape.channels * shape.taps * width
     reads, writes = operand_ranges(shape, lanes, w_bytes, out_blocks * width, residual)
     params = make_params(
@@ -105,7 +105,7 @@ def build(
     lanes: int, m_h: int, m_w: int, stride: int, rows: int, vectors: int, activation: str, residual: int
 ):  # fmt: skip
     """Compile-time constants are the transforms, the register tile and the epilogue."""
-    from cnncc.runtime.cpu.memory_access import load_i64, stack, word_float
+    from cnncc.runtime.cpu.memory_access import load_i64, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile_winograd import point_products
 
@@ -121,7 +121,7 @@ def build(
     W, BIAS, SCRATCH, A, B = (word[k] for k in ("w", "bias", "scratch", "a", "b"))
     IMAGES, CHANNELS, OUT_BLOCKS = (word[k] for k in ("images", "channels", "out_blocks"))
     TILES_H, TILES_W, BLOCK = (word[k] for k in ("tiles_h", "tiles_w", "block"))
-    OC_PARTS, CHUNK = word["oc_parts"], word["chunk"]
+    OC_PARTS, CHUNK, KEPT = word["oc_parts"], word["chunk"], word["kept"]
 
     def conv_winograd_raw(args, begin, end):
         zeros, patch = stack(width), stack(patch_bytes)
@@ -135,17 +135,16 @@ def build(
         a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
         v_at, v_group = load_i64(args + SCRATCH), in_blocks * v_part
         m_at = v_at + block // rows * v_group
-        present = -1
         for task in range(begin, end):
             number, part = task // oc_parts, task % oc_parts
             first = number * block
             count = min(block, total - first)
             groups = (count + (rows - 1)) // rows
-            if number != present:
+            if number != load_i64(args + KEPT):
                 for t in range(count):
                     place = v_at + t // rows * v_group + t % rows * width
                     read_tile(args, first + t, in_blocks, patch, zeros, place, v_part, n_w * column, column)
-                present = number
+                store_i64(args + KEPT, number)
             for oc in range(oc_tiles * part // oc_parts, oc_tiles * (part + 1) // oc_parts):
                 for k in range(groups * sums_h * sums_w * rows * vectors):
                     store(m_at + k * width, nothing)
