@@ -96,10 +96,10 @@ def launch(
     whole = residual or group_pixels <= rows
     part = CHUNK_BYTES if form != "general" and panel >= WIDE_PANEL_BYTES else PANEL_BYTES
     chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, part)))
-    # One operand is read once, the other once per tile (or pixel group) unless it stays in a cache: weights may come
-    # from beyond it, since they are asked for in time.
+    # One operand is read once, the other once per tile (or pixel group). That costs less if it stays in a cache, which
+    # for pixels is often another core's. Weights may come from beyond it, since they are asked for in time.
     pixel_bytes = shape.images * x_image // groups
-    rereading = tiles * _beyond_cache(pixel_bytes), pixel_groups * shape.images * _beyond_cache(w_bytes // groups)
+    rereading = tiles * _way(pixel_bytes, 2), pixel_groups * shape.images * _way(w_bytes // groups, 8)
     oc_outer = form != "sampled" and rereading[0] < rereading[1] and pixel_bytes <= NEAR_BYTES
     dims = (
         x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
@@ -129,8 +129,9 @@ def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int, sample
     return ceil_div(min(wanted, max(2 * rows, few)), rows) * rows
 
 
-def _beyond_cache(size: int) -> int:
-    return size if size > 2 * PANEL_BYTES else size // 8
+def _way(size: int, nearer: int) -> int:
+    """Bytes to read anew, as if all came from beyond the caches."""
+    return size if size > 2 * PANEL_BYTES else size // nearer
 
 
 def pack_weights(w: np.ndarray, groups: int, lanes: int, vectors: int) -> np.ndarray:
