@@ -97,9 +97,10 @@ def test_chunks_of_input_channels() -> None:
 
 
 @pytest.mark.parametrize(("images", "channels", "pixels", "pixels_first"),
-                         [(2, (64, 512), 60, False), (3, (1024, 130), 100, True)])
+                         [(2, (512, 512), 60, False), (2, (64, 512), 60, True), (3, (1024, 130), 100, True)])
 def test_order_of_tasks(images: int, channels: tuple[int, int], pixels: int, pixels_first: bool) -> None:
-    """Weights are gone over once where the pixels of all images stay in a cache, else once for each group of pixels."""
+    """Weights are gone over once where they outgrow a cache and the pixels of all images do not, else once for each
+    group of pixels."""
     shape = ConvShape(images, *channels, (1, 1, pixels), (1, 1, pixels), (1, 1, 1))
     words = dict(zip(conv_direct.DIMS, conv_direct.launch(shape, 16, (6, 4)).dims, strict=True))
     assert words["oc_outer"] == (not pixels_first)
