@@ -100,8 +100,8 @@ def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
 
 def largest_of_pairs(x: Array) -> Array:
     """[N, 1, *size]: the largest |x| of the two pixels that Strassen's algorithm pairs."""
-    rows, _ = conv_strassen.TILES[native.host_lanes()]
     flat = np.abs(x).max(1).reshape(len(x), -1).astype(np.float64)
+    rows = conv_strassen.choose_rows(flat.shape[1], native.host_lanes())
     padded = np.pad(flat, ((0, 0), (0, -flat.shape[1] % (2 * rows)))).reshape(len(x), -1, 2, rows)
     spread = padded.max(2, keepdims=True).repeat(2, 2).reshape(len(x), -1)[:, :flat.shape[1]]
     return spread.reshape(len(x), 1, *x.shape[2:])

@@ -14,7 +14,7 @@ from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
 from tests.runtime.cpu.lowered import Setting, run_lowered
 
 LANES = native.host_lanes()
-ROWS, MIN_TASKS, PAIRS = conv_strassen.TILES[LANES][0], conv_strassen.MIN_TASKS, conv_strassen.PAIRS
+ROWS, MIN_TASKS, PAIRS = min(conv_strassen.ROWS[LANES]), conv_strassen.MIN_TASKS, conv_strassen.PAIRS
 CONV = OPS["Conv"](kernel_shape=(1,))
 
 
@@ -30,14 +30,17 @@ def numbers(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("pixel", [0, 2 * ROWS - 1, 4 * ROWS])
-def test_nan_and_infinity_reach_only_the_paired_pixel(pixel: int, value: float) -> None:
-    """The last pixel is paired with none."""
-    x, w = numbers(1, 4 * LANES, 4 * ROWS + 1), numbers(2 * LANES, 4 * LANES, 1)
+@pytest.mark.parametrize("place", ["first", "second", "alone"])
+@pytest.mark.parametrize("pixels", [4 * ROWS - 1, 4 * ROWS + 1])
+def test_nan_and_infinity_reach_only_the_paired_pixel(pixels: int, place: str, value: float) -> None:
+    """Pixels whose partner would lie beyond the image are paired with none."""
+    rows = conv_strassen.choose_rows(pixels, LANES)
+    partners = {p: p + rows if p % (2 * rows) < rows else p - rows for p in range(pixels)}
+    pixel = {"first": 0, "second": 2 * rows - 1, "alone": max(p for p in partners if partners[p] >= pixels)}[place]
+    x, w = numbers(1, 4 * LANES, pixels), numbers(2 * LANES, 4 * LANES, 1)
     x[0, 3, pixel] = value
     y = run(x, w)
-    other = pixel + ROWS if pixel % (2 * ROWS) < ROWS else pixel - ROWS
-    spoilt = np.isin(np.arange(x.shape[2]), (pixel, other))
+    spoilt = np.isin(np.arange(pixels), (pixel, partners[pixel]))
     assert np.isfinite(y[:, :, ~spoilt]).all()
     assert not np.isfinite(y[:, :, pixel]).any()
 
@@ -55,16 +58,18 @@ def test_output_channels_of_any_sizes_keep_their_bounds() -> None:
     assert (y[5] == b[5]).all() and (y[-1] == b[-1]).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("images", [1, 3])
-def test_wide_weights_are_read_for_few_tasks(images: int) -> None:
+def test_wide_weights_are_read_for_few_groups_of_pixels(images: int, threads: int) -> None:
+    """A thread has sums of pixels from the task before, or not."""
     channels = next(c for c in range(2 * LANES, 2000, 2 * LANES)
                     if conv_strassen.weight_bytes(shape_of(1, c, c, 20), LANES) >= conv_strassen.WIDE_BYTES)
     shape = shape_of(images, channels, channels, 20)
-    launch = conv_strassen.launch(shape, LANES)
-    assert launch.tasks == max(images, conv_strassen.MIN_WIDE_TASKS)
+    launch, panels = conv_strassen.launch(shape, LANES), -(-channels // (2 * LANES * conv_strassen.VECTORS[LANES]))
+    assert launch.tasks >= conv_strassen.MIN_WIDE_TASKS > launch.tasks - images * panels
     x, w = numbers(images, channels, 20), numbers(channels, channels, 1)
     want = np.einsum("oc,ncp->nop", w[:, :, 0].astype(np.float64), x.astype(np.float64))
-    np.testing.assert_allclose(run(x, w, threads=2), want, atol=1e-4 * np.abs(want).max())
+    np.testing.assert_allclose(run(x, w, threads=threads), want, atol=1e-4 * np.abs(want).max())
 
 
 def shape_of(images: int, channels: int, out_channels: int, pixels: int) -> ConvShape:
@@ -76,7 +81,8 @@ def shape_of(images: int, channels: int, out_channels: int, pixels: int) -> Conv
 @pytest.mark.parametrize("pairs", [1, 5, MIN_TASKS + 3, MIN_TASKS * PAIRS + 5])
 def test_tasks_cover_every_pixel(pairs: int, threads: int) -> None:
     """The pairs of an image do not divide evenly among its tasks, and the last one is not whole."""
-    pixels = pairs * 2 * ROWS - 3
+    pixels = pairs * 2 * ROWS - 1
+    assert conv_strassen.choose_tasks(shape_of(2, 2 * LANES, 2 * LANES, pixels), LANES)[0] == pairs
     x, w = numbers(2, 2 * LANES, pixels), numbers(2 * LANES, 2 * LANES, 1)
     want = np.einsum("oc,ncp->nop", w[:, :, 0].astype(np.float64), x.astype(np.float64))
     np.testing.assert_allclose(run(x, w, threads=threads), want, atol=1e-4 * np.abs(want).max())
@@ -86,7 +92,8 @@ def test_tasks_cover_every_pixel(pairs: int, threads: int) -> None:
 def test_each_task_has_pairs_of_tiles(pixels: int) -> None:
     for channels in (2 * LANES, 1024, 2048):
         pairs, groups, _ = conv_strassen.choose_tasks(shape_of(1, channels, 1024, pixels), LANES)
-        assert (pairs - 1) * 2 * ROWS < pixels <= pairs * 2 * ROWS
+        rows = conv_strassen.choose_rows(pixels, LANES)
+        assert (pairs - 1) * 2 * rows < pixels <= pairs * 2 * rows
         assert 1 <= groups <= pairs
 
 

@@ -12,8 +12,9 @@ T4 = T2 - B21 the products and what they are added to are, in this order (Winogr
     U = A11 B11      C11 = U + A12 B21      U += S2 T2            V = U + S3 T3
                      C21 = V - A22 T4       C22 = V + S1 T1       C12 = U + S1 T1 + S4 B22
 
-Weights are summed beforehand, S by a task for its pixels during its second product. A product goes over all pairs of
-the task, so that its weights, a seventh of a panel, stay in the nearest caches; U and V wait in scratch memory.
+Weights are summed beforehand, S by a thread for the pixels of a task during its second product, unless it has it from
+its task before. A product goes over all pairs of the task, so that its weights, a seventh of a panel, stay in the
+nearest caches; U and V wait in scratch memory.
 
 The weights of an output channel are divided by a power of 2 near their mean, which results are multiplied by in the
 end: channels of different sizes would otherwise get each other's rounding errors.
@@ -32,12 +33,15 @@ from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = ("pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "a", "b")
-TILES = {16: (6, 4), 8: (6, 2), 4: (6, 4)}  # (rows, vectors) by lanes
+DIMS = ("pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "kept", "a", "b")
+VECTORS = {16: 4, 8: 2, 4: 4}  # of a tile, by lanes
+# Rows of a tile, with measured merit: where there are 7, one of 28 accumulators waits on the stack.
+ROWS = {16: {6: 1.0, 7: 0.985}, 8: {6: 1.0}, 4: {6: 1.0}}
 PRODUCTS = 7
 PAIRS, PIXEL_BYTES = 12, 640 << 10  # of a task, at most: what a product's weights are read for; x and S in L2
-WIDE_BYTES, WIDE_PIXEL_BYTES = 1 << 20, 1700 << 10  # weights that come anew for each task: then as few as may be
-MIN_TASKS, MIN_WIDE_TASKS = 16, 2
+MIN_TASKS, MIN_PAIRS = 16, 4  # of all images, unless tasks would be of fewer pairs
+# Weights that come anew for each group of pixels: then few of them, and a task for each panel.
+WIDE_BYTES, WIDE_PIXEL_BYTES, MIN_WIDE_TASKS = 1 << 20, 1700 << 10, 4
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:
@@ -46,20 +50,25 @@ def supports(shape: ConvShape, lanes: int) -> bool:
     return shape.is_pointwise and shape.groups == 1 and all(count % (2 * lanes) == 0 for count in counts)
 
 
+def choose_rows(pixels: int, lanes: int) -> int:
+    """The rows with the least padded work."""
+    return min(ROWS[lanes], key=lambda rows: ceil_div(pixels, 2 * rows) * rows / ROWS[lanes][rows])
+
+
 def choose_tasks(shape: ConvShape, lanes: int) -> tuple[int, int, int]:
-    """(pairs of tiles in an image, groups that they are divided into, parts of the panels)."""
-    rows, vectors = TILES[lanes]
+    """(pairs of tiles in an image, groups that they are divided into, tasks of a group)."""
+    rows, vectors = choose_rows(shape.pixels, lanes), VECTORS[lanes]
     pairs, each = ceil_div(shape.pixels, 2 * rows), 16 * shape.channels * rows
     panels = ceil_div(shape.out_channels, 2 * lanes * vectors)
     if weight_bytes(shape, lanes) < WIDE_BYTES:
         least = ceil_div(pairs, max(1, min(PAIRS, PIXEL_BYTES // each)))
-        return pairs, min(pairs, max(least, ceil_div(MIN_TASKS, shape.images))), 1
-    groups = ceil_div(pairs, max(1, WIDE_PIXEL_BYTES // each))
-    return pairs, groups, min(panels, ceil_div(MIN_WIDE_TASKS, shape.images * groups))
+        return pairs, max(least, min(ceil_div(pairs, MIN_PAIRS), ceil_div(MIN_TASKS, shape.images))), 1
+    least = ceil_div(pairs, max(1, WIDE_PIXEL_BYTES // each))
+    return pairs, max(least, min(pairs, ceil_div(MIN_WIDE_TASKS, shape.images * panels))), panels
 
 
 def weight_bytes(shape: ConvShape, lanes: int) -> int:
-    columns = TILES[lanes][1] * lanes
+    columns = VECTORS[lanes] * lanes
     return 4 * columns * ceil_div(shape.out_channels, 2 * columns) * (2 + PRODUCTS * shape.channels // 2)
 
 
@@ -70,13 +79,13 @@ def launch(
     """The step of a convolution; ``a`` and ``b`` belong to the activation (see epilogue.py)."""
     if not supports(shape, lanes):
         raise ValueError(f"{shape} is no convolution for conv_strassen")
-    rows, vectors = TILES[lanes]
+    rows, vectors = choose_rows(shape.pixels, lanes), VECTORS[lanes]
     width = 4 * lanes
     half_in, half_out = shape.channels // (2 * lanes), shape.out_channels // (2 * lanes)
     panels = ceil_div(half_out, vectors)
     pairs, groups, parts = choose_tasks(shape, lanes)
     most = ceil_div(pairs, groups)
-    dims = (shape.pixels, half_in, half_out, panels, pairs, groups, parts, float_word(a), float_word(b))
+    dims = (shape.pixels, half_in, half_out, panels, pairs, groups, parts, -1, float_word(a), float_word(b))
     params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation)
     scratch = rows * width * (4 * half_in * (1 + most) + 2 * vectors * most)
     plane = shape.images * shape.pixels * 4
@@ -90,7 +99,7 @@ def launch(
 
 def pack_weights(w: np.ndarray, lanes: int) -> np.ndarray:
     """[OC, IC, 1, ...] as panels of factors and sums of weights, which are rounded once; flat."""
-    rows, columns = w.reshape(len(w), -1), TILES[lanes][1] * lanes
+    rows, columns = w.reshape(len(w), -1), VECTORS[lanes] * lanes
     half_out, half_in = len(w) // 2, rows.shape[1] // 2
     out = np.zeros((ceil_div(half_out, columns), 2 + PRODUCTS * half_in, columns), np.float32)
     for panel, packed in enumerate(out):
@@ -112,7 +121,7 @@ def pack_weights(w: np.ndarray, lanes: int) -> np.ndarray:
 
 def pack_bias(bias: np.ndarray | None, out_channels: int, lanes: int) -> np.ndarray:
     """[OC] as [panels, 2, vectors * c] float32, flat; zeros for None."""
-    half, columns = out_channels // 2, TILES[lanes][1] * lanes
+    half, columns = out_channels // 2, VECTORS[lanes] * lanes
     out = np.zeros((2, ceil_div(half, columns) * columns), np.float32)
     if bias is not None:
         out[:, :half] = bias.reshape(2, half)
@@ -120,8 +129,8 @@ def pack_bias(bias: np.ndarray | None, out_channels: int, lanes: int) -> np.ndar
 
 
 def _build_intrinsics():
-    """Three intrinsics: ``scaled(tile, factors, bias)``, row by row; ``moved(tile, old, new)`` is tile - old + new, of
-    vectors that lie in memory one after the other; ``ask(address, rows, lanes)`` has vectors brought to all caches."""
+    """Three intrinsics: ``scaled(tile, factors, bias)``, row by row; ``move(tile, old, place)`` adds tile - old to what
+    lies at ``place``, vectors one after the other; ``ask(address, rows, lanes)`` has vectors brought to all caches."""
     from numba import types
     from numba.core.typing.templates import signature
     from numba.extending import intrinsic
@@ -149,17 +158,19 @@ def _build_intrinsics():
         return signature(tile, tile, types.int64, types.int64), codegen
 
     @intrinsic
-    def moved(typingctx, tile, old, new):
+    def move(typingctx, tile, old, place):
         if not isinstance(tile, Tile):
             return None
 
         def codegen(context, builder, sig, args):
-            values = unpack(builder, args[0], tile)
-            minus, plus = (vectors_at(builder, place, len(values), tile.lanes) for place in args[1:])
-            out = [builder.fadd(builder.fsub(value, m), p) for value, m, p in zip(values, minus, plus, strict=True)]
-            return pack(builder, out, tile)
+            for i, value in enumerate(unpack(builder, args[0], tile)):
+                minus, target = (pointer(builder, builder.add(at, I64(4 * tile.lanes * i)), vector(tile.lanes))
+                                 for at in args[1:])
+                difference = builder.fsub(value, builder.load(minus, align=4))
+                builder.store(builder.fadd(difference, builder.load(target, align=4)), target, align=4)
+            return context.get_dummy_value()
 
-        return signature(tile, tile, types.int64, types.int64), codegen
+        return signature(types.void, tile, types.int64, types.int64), codegen
 
     @intrinsic(prefer_literal=True)
     def ask(typingctx, address, rows, lanes):
@@ -172,7 +183,7 @@ def _build_intrinsics():
 
         return signature(types.void, types.int64, rows, lanes), codegen
 
-    return scaled, moved, ask
+    return scaled, move, ask
 
 
 def build(lanes: int, rows: int, vectors: int, activation: str):
@@ -180,18 +191,18 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
-    from cnncc.runtime.cpu.memory_access import load_words, select, word_float
+    from cnncc.runtime.cpu.memory_access import load_i64, load_words, select, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_zero
     from cnncc.runtime.cpu.tile_memory import store_through, tile_load, tile_store
 
     finish = store_through(build_activation(activation))
-    scaled, moved, ask = _build_intrinsics()
+    scaled, move, ask = _build_intrinsics()
     width, columns = 4 * lanes, 4 * lanes * vectors
     side, across, tile_bytes = rows * width, lanes * columns, rows * columns
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
-    PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, A, B = (word[name] for name in DIMS)
+    PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, KEPT, A, B = (word[name] for name in DIMS)
 
     @register_jitable
     def copy_pair(x, plane, first, pixels, target, blocks):
@@ -239,13 +250,14 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
         edge, s_at, s_step = words[SCRATCH], words[SCRATCH] + 4 * quarter, most * quarter
         sums_at = s_at + 4 * s_step
         for task in range(begin, end):
-            part, group = task % parts, task // parts
-            image, group = group // groups, group % groups
+            source, part = task // parts, task % parts
+            image, group = source // groups, source % groups
             start, after = all_pairs * group // groups, all_pairs * (group + 1) // groups
             pairs, start, stop = after - start, start * 2 * rows, min(after * 2 * rows, pixels)
             x = words[X] + image * 2 * half_in * plane
             last = start + (pairs - 1) * 2 * rows
-            if last + 2 * rows > pixels:
+            fresh = source != load_i64(args + 8 * KEPT)
+            if fresh and last + 2 * rows > pixels:
                 copy_pair(x, plane, last, pixels, edge, 2 * half_in)
             first, until = panels * part // parts, panels * (part + 1) // parts
             step = columns // pairs  # of the next product's weights each update of this one asks for an equal part
@@ -256,7 +268,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
                     w = w_at + 2 * columns + k * product_bytes
                     ahead = w + product_bytes
                     if k == 6:
-                        ahead += 2 * columns if panel + 1 < until else (first - until) * panel_bytes + 2 * columns
+                        ahead += 2 * columns if panel + 1 < panels else 2 * columns - panels * panel_bytes
                     second, right = (k == 4) | (k == 5), select(k >= 5, 1, 0)
                     shift = select(second, rows, 0)
                     for t in range(pairs):
@@ -274,17 +286,19 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
                             ask(at + (block + 1) * at_step, rows, lanes)
                             acc = tile_fma_even_ahead(acc, at + block * at_step, width, 4, w + block * across, columns,
                                                       lanes, 4, ahead + (t * half_in + block) * lanes * step, step)
-                            if k == 1 and panel == first:
+                            if fresh and k == 1:
                                 add_up(a11 + block * x_step, a12 + block * x_step, s + block * side, s_step)
                         if (k == 0) | (k == 2) | (k == 3):
                             tile_store(acc, select(k == 3, v, u), columns, width, rows, vectors)
                         if k == 5:
-                            tile_store(moved(acc, v, u), u, columns, width, rows, vectors)
+                            move(acc, v, u)
                         if (k == 1) | (k > 3):
                             place = y_at + (p + shift) * width + right * half_out * plane
                             whole = scaled(acc, w_at + right * columns, words[BIAS] + (2 * panel + right) * columns)
                             finish(whole, words[Y], words[ADD], place, width, plane, stop - p - shift,
                                    half_out - panel * vectors, a, b)
+                fresh = False
+            store_i64(args + 8 * KEPT, source)
 
     return conv_strassen
 

@@ -17,20 +17,20 @@ __all__ = ["ALGORITHMS"]
 class Strassen(Algorithm):
     """Seven half products instead of eight."""
 
-    SUMS = 25.0     # of the four vectors of a block of channels of two paired pixels
-    PARTIAL = 4.0   # to read and store an accumulator of a product
-    UNHIDDEN = 0.4  # see Direct
-    LEAST = 1.02    # less exact, and with more weights to keep: not for a gain of less than a fiftieth
+    SUMS = 25.0      # of the four vectors of a block of channels of two paired pixels
+    PARTIAL = 3.0    # to read and store an accumulator of a product
+    UNHIDDEN = 0.25  # see Direct
+    LEAST = 1.02     # less exact, and with more weights to keep: not for a gain of less than a fiftieth
 
     def cost(self, shape: ConvShape, lanes: int, forms: Collection[int | str]) -> float | None:
         if STRASSEN not in forms or not conv_strassen.supports(shape, lanes):
             return None
-        rows, vectors = conv_strassen.TILES[lanes]
-        _, groups, parts = conv_strassen.choose_tasks(shape, lanes)
-        pairs, w_bytes = shape.images * ceil_div(shape.pixels, 2 * rows), conv_strassen.weight_bytes(shape, lanes)
+        rows, vectors = conv_strassen.choose_rows(shape.pixels, lanes), conv_strassen.VECTORS[lanes]
+        pairs, groups, _ = conv_strassen.choose_tasks(shape, lanes)
+        pairs, w_bytes = shape.images * pairs, conv_strassen.weight_bytes(shape, lanes)
         accumulators = rows * vectors * ceil_div(shape.out_channels, 2 * lanes * vectors)
         products = conv_strassen.PRODUCTS * pairs * accumulators * (shape.channels / 2 + self.PARTIAL)
-        sums = self.SUMS * parts * pairs * rows * shape.channels / (2 * lanes)
+        sums = self.SUMS * pairs * rows * shape.channels / (2 * lanes)
         readings = 1 if w_bytes < conv_strassen.WIDE_BYTES else shape.images * groups
         return self.LEAST * (products + sums + self.UNHIDDEN * readings * w_bytes / BYTES_A_FMA)
 
