@@ -45,22 +45,23 @@ def emit_prefetch(builder: ir.IRBuilder, address: ir.Value, write: bool = False,
     builder.call(function, [place, I32(int(write)), I32(locality), I32(data)])
 
 
-def _asker(write: bool, text: str):
+def _asker(name: str, text: str, write: bool = False, near: bool = False):
     def typer(typingctx, address):
         def codegen(context, builder, sig, args):
-            emit_prefetch(builder, args[0], write)
+            emit_prefetch(builder, args[0], write, near)
             return context.get_dummy_value()
 
         return signature(types.void, types.int64), codegen
 
-    typer.__name__ = "prefetch_to_write" if write else "prefetch"
+    typer.__name__ = name
     typer.__doc__ = f"Ask for the cache line at ``address`` (any address will do){text}."
     return intrinsic(typer)
 
 
-prefetch = _asker(False, "")
-prefetch_to_write = _asker(True, " before it is written to: a store that does not find it in the first-level cache "
-                                 "holds up those behind it")
+prefetch = _asker("prefetch", "")
+prefetch_near = _asker("prefetch_near", " in the first-level cache", near=True)
+prefetch_to_write = _asker("prefetch_to_write", " before it is written to: a store that does not find it in the "
+                           "first-level cache holds up those behind it", write=True)
 load_f32, store_f32 = _loader("load_f32", types.float32, F32, 4), _storer("store_f32", types.float32, F32, 4)
 load_f64, store_f64 = _loader("load_f64", types.float64, F64, 8), _storer("store_f64", types.float64, F64, 8)
 load_f16 = _loader("load_f16", types.float32, F16, 2, lambda b, v: b.fpext(v, F32))

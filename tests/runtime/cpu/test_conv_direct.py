@@ -88,11 +88,14 @@ def test_sampled(groups: int, lanes: int) -> None:
     check(padded, lanes, groups)
 
 
-def test_chunks_of_input_channels() -> None:
-    """The reduction is cut where a panel of weights outgrows the cache."""
-    shape = ConvShape(1, 640, 64, (1, 5, 5), (1, 5, 5), (1, 3, 3), pad=(0, 1, 1))
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (1, 1), (1, 2)])
+def test_chunks_of_input_channels(kernel: int, stride: int) -> None:
+    """The reduction is cut where a panel of weights outgrows a cache: with one tap the first-level one."""
+    channels, size = (640, 5) if kernel == 3 else (296, 13)
+    shape = ConvShape(1, channels, 72, (1, size * stride, size * stride), (1, size, size), (1, kernel, kernel),
+                      (1, stride, stride), pad=(0, kernel // 2, kernel // 2))
     step = conv_direct.launch(shape, 16, (6, 4))
-    assert step.dims[conv_direct.DIMS.index("chunk")] < 40
+    assert step.dims[conv_direct.DIMS.index("chunk")] < channels // 16
     check(shape, 16, 0, (6, 4), residual=True, relu=True, threads=2)
 
 

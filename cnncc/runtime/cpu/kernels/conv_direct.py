@@ -13,7 +13,8 @@ channels.
 Layouts (float32): x is [N, IC/c, D*H*W, c]; y and add are [N, OC/c, OD*OH*OW, c]; bias is
 [G, tiles, vectors * c]; weights are [G, tiles, IC/c, KD*KH*KW, c, vectors * c], the last input block being as short as
 the channels are (so surplus lanes of x are never read) and surplus output channels being zero. Scratch: for each
-tap ``rows`` addresses and ``rows`` distances (int64); sampled pixels as [IC/c, group_pixels, c].
+tap ``rows`` addresses and ``rows`` distances (int64), or sampled pixels as [IC/c, group_pixels, c]; at ``sums``, where
+the input channels are gone over in chunks, partial sums as [group_pixels, vectors * c].
 """
 
 import math
@@ -29,11 +30,12 @@ DIMS = (
     "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
     "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
     "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "images",
-    "kept", "a", "b",
+    "sums", "kept", "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
-# From this size on, weights of one tap are gone over in parts that stay in L1: that pays for partial sums.
-WIDE_PANEL_BYTES, CHUNK_BYTES = 256 << 10, 32 << 10
+# From this size on, weights of one tap are gone over in parts that stay in L1, of so much for each of ``vectors``: that
+# pays for partial sums, unless no more than FEW_PASSES tiles of pixels go over them.
+WIDE_PANEL_BYTES, CHUNK_BYTES, FEW_PASSES = 64 << 10, 8 << 10, 2
 NEAR_BYTES = 1 << 20  # pixels of all images that stay in the caches while all weights are gone over
 TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
 SAMPLED_BYTES = 256 << 10  # pixels that a thread copies together, to read them for each tile of output channels
@@ -92,10 +94,12 @@ def launch(
     group_pixels = _group_pixels(shape, rows, vectors * lanes, shape.images * groups * tiles, sampled)
     pixel_groups = ceil_div(shape.pixels, group_pixels)
     panel = channels * shape.taps * vectors * width
-    # Partial sums go to y, which may lie on the residual.
-    whole = residual or group_pixels <= rows
-    part = CHUNK_BYTES if form != "general" and panel >= WIDE_PANEL_BYTES else PANEL_BYTES
-    chunk = in_blocks if whole else max(1, in_blocks // max(1, ceil_div(panel, part)))
+    near = form != "general" and panel >= WIDE_PANEL_BYTES and group_pixels > FEW_PASSES * rows
+    part = vectors * CHUNK_BYTES if near else PANEL_BYTES
+    chunk = in_blocks if group_pixels <= rows else ceil_div(in_blocks, ceil_div(panel, part))
+    scratch = {"pointwise": 0, "sampled": in_blocks * group_pixels * width, "general": 16 * rows * shape.taps}[form]
+    scratch = ceil_div(scratch, 64) * 64
+    sums = group_pixels * vectors * width if chunk < in_blocks else 0
     # One operand is read once, the other once per tile (or pixel group). That costs less if it stays in a cache, which
     # for pixels is often another core's. Weights may come from beyond it, since they are asked for in time.
     pixel_bytes = shape.images * x_image // groups
@@ -104,15 +108,14 @@ def launch(
     dims = (
         x_image, x_block, *shape.size, *shape.out_size, *shape.kernel, *shape.stride, *shape.dilation, *shape.pad,
         channels, groups, blocks, tiles, pixel_groups, group_pixels, chunk, int(oc_outer), shape.images,
-        -1, float_word(a), float_word(b),
+        scratch, -1, float_word(a), float_word(b),
     )  # fmt: skip
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
         reads["add"] = (0, y_bytes)
     params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, form=form)
     sources = shape.images * groups * pixel_groups
-    scratch = {"pointwise": 0, "sampled": in_blocks * group_pixels * width, "general": 16 * rows * shape.taps}[form]
-    return Launch(KERNEL, params, dims, sources * tiles, 1, scratch, reads, {"y": (0, y_bytes)})
+    return Launch(KERNEL, params, dims, sources * tiles, 1, scratch + sums, reads, {"y": (0, y_bytes)})
 
 
 def _group_pixels(shape: ConvShape, rows: int, columns: int, panels: int, sampled: int) -> int:
@@ -165,7 +168,16 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
-    from cnncc.runtime.cpu.memory_access import load_i64, load_words, outside, select, stack, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import (
+        load_i64,
+        load_words,
+        outside,
+        prefetch_near,
+        select,
+        stack,
+        store_i64,
+        word_float,
+    )
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import tile_fma, tile_fma_ahead, tile_fma_even_ahead, tile_of_row
     from cnncc.runtime.cpu.tile_memory import store_through, tile_load, tile_store
@@ -181,7 +193,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     X_BLOCK, X_IMAGE, CHANNELS, GROUPS = (word[n] for n in ("x_block", "x_image", "channels", "groups"))
     OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
-    A, B, KEPT = word["a"], word["b"], 8 * word["kept"]
+    A, B, SUMS, KEPT = word["a"], word["b"], word["sums"], 8 * word["kept"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     sampled, place_bytes, row_bytes = form == "sampled", 32 * rows, 8 * rows
     even = form == "pointwise"  # pixels are read where they lie, one after the other
@@ -287,7 +299,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     @register_jitable
     def reduce(acc, words, rows_at, places, zeros, x, w, begin, end, p, last, ahead, move, step):
         """Input blocks begin .. end-1 for the tile at pixel p; each of them meanwhile asks for the cache lines at
-        ``ahead`` and so on in steps of ``step`` bytes; from one to the next, that moves by ``move``."""
+        ``ahead`` and so on in steps of ``step`` bytes; from one to the next, that moves by ``move``. With one tap they
+        also ask for the pixels that are read next."""
         channels, taps = words[CHANNELS], words[K_D] * words[K_H] * words[K_W]
         x_block = words[GROUP_PIXELS] * width if sampled else words[X_BLOCK]
         if not pointwise:
@@ -297,6 +310,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             n = min(lanes, channels - block * lanes)
             w_block = w + block * lanes * taps * columns
             if pointwise:
+                near = select(block + 1 < end, (block + 1) * x_block, begin * x_block + rows * width)
+                for r in range(rows):
+                    prefetch_near(x + near + (p + r) * width)
                 acc = multiply_pointwise(acc, rows_at, x + block * x_block, w_block, n, p, last, ahead, step)
             else:
                 acc = multiply(acc, words, w_block, n, taps, block + 1 < end, ahead, step)
@@ -342,20 +358,19 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             while block < in_blocks:
                 until = min(block + chunk, in_blocks)
                 for p in range(start, stop, rows):
-                    place = at + p * width
-                    y = words[Y] + place
+                    sums = words[SCRATCH] + words[SUMS] + (p - start) * columns
                     if block == 0:
                         acc = tile_of_row(bias, width, rows, vectors, lanes)
                     else:
-                        acc = tile_load(y, width, plane, stop - p, valid, rows, vectors, lanes)
+                        acc = tile_load(sums, columns, width, rows, vectors, rows, vectors, lanes)
                     size = (until - block) * lanes * taps
                     ahead = w + (block * lanes * taps + size) * columns + (p - first) // rows * size * step
                     ahead = select(leaves, x + later + block * x_block + p * width, ahead)
                     acc = reduce(acc, words, rows_at, places, zeros, x, w, block, until, p, stop - 1, ahead, move, step)
                     if until == in_blocks:
-                        tile_finish(acc, words[Y], words[ADD], place, width, plane, stop - p, valid, a, b)
+                        tile_finish(acc, words[Y], words[ADD], at + p * width, width, plane, stop - p, valid, a, b)
                     else:
-                        tile_store(acc, y, width, plane, stop - p, valid)
+                        tile_store(acc, sums, columns, width, rows, vectors)
                 block = until
 
     return conv_direct
