@@ -63,11 +63,11 @@ def test_output_channels_of_any_sizes_keep_their_bounds() -> None:
 def test_wide_weights_are_read_for_few_groups_of_pixels(images: int, threads: int) -> None:
     """A thread has sums of pixels from the task before, or not."""
     channels = next(c for c in range(2 * LANES, 2000, 2 * LANES)
-                    if conv_strassen.weight_bytes(shape_of(1, c, c, 20), LANES) >= conv_strassen.WIDE_BYTES)
-    shape = shape_of(images, channels, channels, 20)
+                    if conv_strassen.weight_bytes(shape_of(1, c, c, 60), LANES) >= conv_strassen.WIDE_BYTES)
+    shape = shape_of(images, channels, channels, 60)
     launch, panels = conv_strassen.launch(shape, LANES), -(-channels // (2 * LANES * conv_strassen.VECTORS[LANES]))
     assert launch.tasks >= conv_strassen.MIN_WIDE_TASKS > launch.tasks - images * panels
-    x, w = numbers(images, channels, 20), numbers(channels, channels, 1)
+    x, w = numbers(images, channels, 60), numbers(channels, channels, 1)
     want = np.einsum("oc,ncp->nop", w[:, :, 0].astype(np.float64), x.astype(np.float64))
     np.testing.assert_allclose(run(x, w, threads=threads), want, atol=1e-4 * np.abs(want).max())
 

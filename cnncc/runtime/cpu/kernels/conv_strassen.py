@@ -41,7 +41,7 @@ PRODUCTS = 7
 PAIRS, PIXEL_BYTES = 12, 640 << 10  # of a task, at most: what a product's weights are read for; x and S in L2
 MIN_TASKS, MIN_PAIRS = 16, 4  # of all images, unless tasks would be of fewer pairs
 # Weights that come anew for each group of pixels: then few of them, and a task for each panel.
-WIDE_BYTES, WIDE_PIXEL_BYTES, MIN_WIDE_TASKS = 1 << 20, 1700 << 10, 4
+WIDE_BYTES, WIDE_PIXEL_BYTES, MIN_WIDE_TASKS = 1 << 20, 900 << 10, 4
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:

@@ -26,12 +26,11 @@ class Strassen(Algorithm):
         if STRASSEN not in forms or not conv_strassen.supports(shape, lanes):
             return None
         rows, vectors = conv_strassen.choose_rows(shape.pixels, lanes), conv_strassen.VECTORS[lanes]
-        pairs, groups, _ = conv_strassen.choose_tasks(shape, lanes)
-        pairs, w_bytes = shape.images * pairs, conv_strassen.weight_bytes(shape, lanes)
+        pairs, w_bytes = shape.images * ceil_div(shape.pixels, 2 * rows), conv_strassen.weight_bytes(shape, lanes)
         accumulators = rows * vectors * ceil_div(shape.out_channels, 2 * lanes * vectors)
         products = conv_strassen.PRODUCTS * pairs * accumulators * (shape.channels / 2 + self.PARTIAL)
         sums = self.SUMS * pairs * rows * shape.channels / (2 * lanes)
-        readings = 1 if w_bytes < conv_strassen.WIDE_BYTES else shape.images * groups
+        readings = 1 if w_bytes < conv_strassen.WIDE_BYTES else shape.images
         return self.LEAST * (products + sums + self.UNHIDDEN * readings * w_bytes / BYTES_A_FMA)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
