@@ -37,7 +37,7 @@ PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its p
 # pays for partial sums, unless no more than FEW_PASSES tiles of pixels go over them.
 WIDE_PANEL_BYTES, CHUNK_BYTES, FEW_PASSES = 64 << 10, 8 << 10, 2
 NEAR_BYTES = 1 << 20  # pixels of all images that stay in the caches while all weights are gone over
-TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 16
+TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 8
 SAMPLED_BYTES = 256 << 10  # pixels that a thread copies together, to read them for each tile of output channels
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
 TILES = {
