@@ -51,14 +51,15 @@ def choose_tile(shape: ConvShape, m: int, lanes: int) -> tuple[int, int]:
 
 
 def choose_block(shape: ConvShape, m: int, lanes: int) -> int:
-    """Tiles of a task, a whole number of groups: as many as the scratch allows, in equal parts; weights that stay in a
-    cache may be gone over by MIN_BLOCKS."""
+    """Tiles of a task, a whole number of groups: as many as the scratch allows, in equal parts. Weights that stay in a
+    cache may be gone over by MIN_BLOCKS, others by two where V is much of what moves: a thread transforms V anew."""
     rows, vectors = choose_tile(shape, m, lanes)
     each = 4 * lanes * rows * (
         count_points(shape, m) * ceil_div(shape.channels, lanes) + count_sums(shape, m) * vectors)
     groups = ceil_div(count_tiles(shape, m), rows)
-    cached = 4 * shape.taps * shape.channels * shape.out_channels <= CACHED_BYTES
-    blocks = max(MIN_BLOCKS if cached else 1, ceil_div(groups, max(1, SCRATCH_BYTES // each)))
+    w_bytes = 4 * shape.taps * shape.channels * shape.out_channels
+    wanted = MIN_BLOCKS if w_bytes <= CACHED_BYTES else ceil_div(2 * groups * each, w_bytes)
+    blocks = max(wanted, ceil_div(groups, max(1, SCRATCH_BYTES // each)))
     return rows * ceil_div(groups, min(groups, blocks))
 
 
