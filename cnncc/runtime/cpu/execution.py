@@ -99,7 +99,7 @@ class Context:
             if not segments or segments[-1][2] is not None:
                 segments.append((len(records), len(records), None))
             records.append(StepRecord(native.get_kernel(*launch.key), words, launch.tasks, launch.grain,
-                                      launch.kernel.place("scratch"), launch.kernel.place("kept"),
+                                      launch.kernel.place("scratch"), launch.kernel.place("in_scratch"),
                                       launch.tasks == 1 or self._nanoseconds(bound) < SMALL))
             segments[-1] = (segments[-1][0], len(records), None)
         return records, segments

@@ -40,7 +40,7 @@ LINE = 8  # words in a cache line
 H_PARALLEL_FOR, H_WORK, H_YIELD, H_SLOTS, H_BEGIN, H_END, H_ACTIVE = range(7)
 H_STEPS, H_COUNTERS, H_IDS, H_POOL, H_CLOCK, H_STAMPS, H_GATE = range(7, 14)
 HEADER_WORDS = 2 * LINE
-S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN, S_SERIAL, S_KEPT = range(7)
+S_KERNEL, S_ARGS, S_ARGS_STRIDE, S_TASKS, S_GRAIN, S_SERIAL, S_IN_SCRATCH = range(7)
 STEP_WORDS = LINE
 CLOCK_MONOTONIC = 1 if sys.platform != "darwin" else 6  # <time.h>
 SPINS = 2000  # polls before a waiting thread gives its core away
@@ -72,9 +72,10 @@ def build_arguments():
 
     @register_jitable
     def arguments(step, me):
-        args, kept = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE), load_i64(step + 8 * S_KEPT)
-        if kept > 0:
-            store_i64(args + 8 * kept, -1)
+        args = load_i64(step + 8 * S_ARGS) + me * load_i64(step + 8 * S_ARGS_STRIDE)
+        place = load_i64(step + 8 * S_IN_SCRATCH)
+        if place > 0:
+            store_i64(args + 8 * place, -1)
         return args
 
     return arguments
@@ -233,17 +234,21 @@ def _clock_address() -> int:
 @record
 class StepRecord:
     """One step for the executor. ``words`` are its argument words; with ``scratch_word`` >= 0 each thread gets its
-    own copy of them in which that word is the address of its own scratch memory, and the word ``kept_word``, if that is
-    > 0, is -1 when the thread begins the step: the kernel notes there what it has in that memory, for the thread's next
-    tasks. ``serial``: one thread does the step."""
+    own copy of them in which that word is the address of its own scratch memory. The word ``in_scratch_word`` of this
+    copy, if that is > 0, is -1 when the thread begins the step: the kernel notes there what it has in that memory, for
+    the thread's next tasks. ``serial``: one thread does the step."""
 
     kernel: int
     words: Sequence[int]
     tasks: int
     grain: int = 1
     scratch_word: int = -1
-    kept_word: int = -1
+    in_scratch_word: int = -1
     serial: bool = False
+
+    def __post_init__(self) -> None:
+        if self.in_scratch_word > 0 > self.scratch_word:
+            raise ValueError("what a thread has in its scratch memory is noted in a step without any")
 
 
 class StepTable:
@@ -282,7 +287,7 @@ class StepTable:
             width = _padded(len(step.words))
             record = table[sum(sizes[:2]) + STEP_WORDS * number :]
             record[S_KERNEL], record[S_ARGS], record[S_TASKS] = step.kernel, args, step.tasks
-            record[S_GRAIN], record[S_KEPT] = max(1, step.grain), step.kept_word
+            record[S_GRAIN], record[S_IN_SCRATCH] = max(1, step.grain), step.in_scratch_word
             copies = slots if step.scratch_word >= 0 else 1
             record[S_ARGS_STRIDE] = 8 * width if step.scratch_word >= 0 else 0
             args += 8 * width * copies

@@ -42,7 +42,7 @@ class Launch:
 
     ``reads`` and ``writes`` give, per operand, the half-open byte range relative to the operand's address that the
     kernel may touch: nothing outside is read or written, SIMD tails included. ``scratch`` is the private memory in
-    bytes of each thread, whose address goes into the operand word ``scratch``. An integer ``kept`` is -1 when a
+    bytes of each thread, whose address goes into the operand word ``scratch``. An integer ``in_scratch`` is -1 when a
     thread begins the step: there the kernel notes what it has in this memory, for the thread's next tasks.
     """
 

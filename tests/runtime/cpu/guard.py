@@ -59,7 +59,7 @@ class Guarded:
 def execute(launch: Launch, addresses: dict[str, int], threads: int, at_start: bool = False) -> None:
     """Scratch is guarded, too, and full of signalling NaN."""
     scratch = Guarded(np.full(-(-launch.scratch * threads // 4), SIGNALLING_NAN, np.uint32), at_start)
-    words = [launch.kernel.place(name) if launch.scratch else -1 for name in ("scratch", "kept")]
+    words = [launch.kernel.place(name) if launch.scratch else -1 for name in ("scratch", "in_scratch")]
     step = StepRecord(native.get_kernel(*launch.key), launch.bind(addresses), launch.tasks, launch.grain, *words)
     StepTable([step], threads, scratch.address, launch.scratch).run()
     scratch.check()

@@ -83,12 +83,12 @@ def build_keeper():
 @pytest.mark.parametrize("serial", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_thread_finds_what_it_noted_in_the_same_step(threads: int, serial: bool, monkeypatch) -> None:
-    kernel = Kernel("test_keeper", ("cells", "scratch"), ("kept",), build_keeper)
+    kernel = Kernel("test_keeper", ("cells", "scratch"), ("in_scratch",), build_keeper)
     monkeypatch.setattr(native, "_kernel", lambda name: kernel)
     cells, scratch = aligned_words(8), aligned_words(8 * threads)
     words = [cells.ctypes.data, 0, 1000]
-    step = StepRecord(native.get_kernel(kernel.name, ()), words, 50, 1, kernel.place("scratch"), kernel.place("kept"),
-                      serial)
+    places = kernel.place("scratch"), kernel.place("in_scratch")
+    step = StepRecord(native.get_kernel(kernel.name, ()), words, 50, 1, *places, serial)
     table = StepTable([step] * 4, threads, scratch.ctypes.data, 64)
     for run in range(1, 4):
         table.run()

@@ -30,7 +30,7 @@ DIMS = (
     "x_image", "x_block", "in_d", "in_h", "in_w", "out_d", "out_h", "out_w", "k_d", "k_h", "k_w",
     "stride_d", "stride_h", "stride_w", "dilation_d", "dilation_h", "dilation_w", "pad_d", "pad_h", "pad_w",
     "channels", "groups", "out_blocks", "tiles", "pixel_groups", "group_pixels", "chunk", "oc_outer", "images",
-    "sums", "kept", "a", "b",
+    "sums", "in_scratch", "a", "b",
 )  # fmt: skip
 PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its pixel tiles: part of a 1 MiB L2
 # From this size on, weights of one tap are gone over in parts that stay in L1, of so much for each of ``vectors``: that
@@ -193,7 +193,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     X_BLOCK, X_IMAGE, CHANNELS, GROUPS = (word[n] for n in ("x_block", "x_image", "channels", "groups"))
     OUT_BLOCKS, TILES_, CHUNK, IMAGES = (word[n] for n in ("out_blocks", "tiles", "chunk", "images"))
     PIXEL_GROUPS, GROUP_PIXELS, OC_OUTER = (word[n] for n in ("pixel_groups", "group_pixels", "oc_outer"))
-    A, B, SUMS, KEPT = word["a"], word["b"], word["sums"], 8 * word["kept"]
+    A, B, SUMS, IN_SCRATCH = word["a"], word["b"], word["sums"], 8 * word["in_scratch"]
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     sampled, place_bytes, row_bytes = form == "sampled", 32 * rows, 8 * rows
     even = form == "pointwise"  # pixels are read where they lie, one after the other
@@ -341,9 +341,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             valid = out_blocks - tile * vectors
             start = part * group_pixels
             stop = min(start + group_pixels, pixels)
-            if sampled and task // tiles != load_i64(args + KEPT):
+            if sampled and task // tiles != load_i64(args + IN_SCRATCH):
                 sample(words, x, in_blocks, start, stop)
-                store_i64(args + KEPT, task // tiles)
+                store_i64(args + IN_SCRATCH, task // tiles)
             if sampled:
                 x = words[SCRATCH] - start * width
             # What follows of the weights is asked for in equal parts by the tiles that use these.

@@ -33,7 +33,7 @@ from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = ("pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "kept", "a", "b")
+DIMS = ("pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "in_scratch", "a", "b")
 VECTORS = {16: 4, 8: 2, 4: 4}  # of a tile, by lanes
 # Rows of a tile, with measured merit: where there are 7, one of 28 accumulators waits on the stack.
 ROWS = {16: {6: 1.0, 7: 0.985}, 8: {6: 1.0}, 4: {6: 1.0}}
@@ -202,7 +202,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     side, across, tile_bytes = rows * width, lanes * columns, rows * columns
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
-    PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, KEPT, A, B = (word[name] for name in DIMS)
+    PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, IN_SCRATCH, A, B = (word[name] for name in DIMS)
 
     @register_jitable
     def copy_pair(x, plane, first, pixels, target, blocks):
@@ -256,7 +256,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
             pairs, start, stop = after - start, start * 2 * rows, min(after * 2 * rows, pixels)
             x = words[X] + image * 2 * half_in * plane
             last = start + (pairs - 1) * 2 * rows
-            fresh = source != load_i64(args + 8 * KEPT)
+            fresh = source != load_i64(args + 8 * IN_SCRATCH)
             if fresh and last + 2 * rows > pixels:
                 copy_pair(x, plane, last, pixels, edge, 2 * half_in)
             first, until = panels * part // parts, panels * (part + 1) // parts
@@ -298,7 +298,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
                             finish(whole, words[Y], words[ADD], place, width, plane, stop - p - shift,
                                    half_out - panel * vectors, a, b)
                 fresh = False
-            store_i64(args + 8 * KEPT, source)
+            store_i64(args + 8 * IN_SCRATCH, source)
 
     return conv_strassen
 

@@ -34,7 +34,7 @@ from cnncc.runtime.cpu.winograd_tiles import (
 )
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = (*TILE_DIMS, "oc_tiles", "block", "blocks", "oc_parts", "kept", "a", "b")
+DIMS = (*TILE_DIMS, "oc_tiles", "block", "blocks", "oc_parts", "in_scratch", "a", "b")
 SCRATCH_BYTES = 768 << 10  # V and M together should stay in L2
 LINE = 64  # bytes by which points are moved apart, lest they meet in the same set of a cache
 TASKS = 32
@@ -121,7 +121,7 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
     W, BIAS, SCRATCH, A, B = (word[k] for k in ("w", "bias", "scratch", "a", "b"))
     IMAGES, CHANNELS, OUT_BLOCKS = (word[k] for k in ("images", "channels", "out_blocks"))
     TILES_H, TILES_W, OC_TILES = (word[k] for k in ("tiles_h", "tiles_w", "oc_tiles"))
-    BLOCK, OC_PARTS, KEPT = word["block"], word["oc_parts"], word["kept"]
+    BLOCK, OC_PARTS, IN_SCRATCH = word["block"], word["oc_parts"], word["in_scratch"]
 
     @register_jitable
     def multiply(v_at, v_step, u, u_step, m_at, count, block, channels, depth, coming, size):
@@ -153,10 +153,10 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
             number, part = task // oc_parts, task % oc_parts
             first = number * block
             count = min(block, total - first)
-            if number != load_i64(args + KEPT):
+            if number != load_i64(args + IN_SCRATCH):
                 for t in range(count):
                     read_tile(args, first + t, in_blocks, patch, zeros, v_at + t * depth, width, n_w * v_step, v_step)
-                store_i64(args + KEPT, number)
+                store_i64(args + IN_SCRATCH, number)
             for oc in range(oc_tiles * part // oc_parts, oc_tiles * (part + 1) // oc_parts):
                 u = load_i64(args + W) + oc * points * u_step
                 multiply(v_at, v_step, u, u_step, m_at, count, block, channels, depth, u + u_step, points * u_step)

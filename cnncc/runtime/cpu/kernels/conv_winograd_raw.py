@@ -31,7 +31,7 @@ from cnncc.runtime.cpu.winograd_tiles import (
 )
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = (*TILE_DIMS, "block", "blocks", "oc_parts", "chunk", "kept", "a", "b")
+DIMS = (*TILE_DIMS, "block", "blocks", "oc_parts", "chunk", "in_scratch", "a", "b")
 # Tiles of a register tile by lanes and m: with m + 2 sums each they leave room for transformed weights.
 ROWS = {16: {2: 6, 4: 4, 5: 3, 6: 3}, 8: {2: 3, 4: 2, 5: 1, 6: 1}, 4: {2: 6, 4: 4, 5: 3, 6: 3}}
 STRIDED = {16: (4, 2), 8: (4, 1), 4: (4, 2)}  # tiles and vectors of output channels, with 3 sums each
@@ -122,7 +122,7 @@ def build(
     W, BIAS, SCRATCH, A, B = (word[k] for k in ("w", "bias", "scratch", "a", "b"))
     IMAGES, CHANNELS, OUT_BLOCKS = (word[k] for k in ("images", "channels", "out_blocks"))
     TILES_H, TILES_W, BLOCK = (word[k] for k in ("tiles_h", "tiles_w", "block"))
-    OC_PARTS, CHUNK, KEPT = word["oc_parts"], word["chunk"], word["kept"]
+    OC_PARTS, CHUNK, IN_SCRATCH = word["oc_parts"], word["chunk"], word["in_scratch"]
 
     def conv_winograd_raw(args, begin, end):
         zeros, patch = stack(width), stack(patch_bytes)
@@ -141,11 +141,11 @@ def build(
             first = number * block
             count = min(block, total - first)
             groups = (count + (rows - 1)) // rows
-            if number != load_i64(args + KEPT):
+            if number != load_i64(args + IN_SCRATCH):
                 for t in range(count):
                     place = v_at + t // rows * v_group + t % rows * width
                     read_tile(args, first + t, in_blocks, patch, zeros, place, v_part, n_w * column, column)
-                store_i64(args + KEPT, number)
+                store_i64(args + IN_SCRATCH, number)
             for oc in range(oc_tiles * part // oc_parts, oc_tiles * (part + 1) // oc_parts):
                 for k in range(groups * sums_h * sums_w * rows * vectors):
                     store(m_at + k * width, nothing)
