@@ -22,6 +22,12 @@ from cnncc.runtime.cpu.winograd import Axis
 LINE = 64
 
 
+def in_register(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """``value``, which the optimiser cannot see through: an address from it is a register and a constant. With a second
+    register in its address, an FMA that reads memory would be two micro-operations instead of one."""
+    return builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [value], side_effect=False)
+
+
 def point_products(axis_h: Axis, axis_w: Axis, rows: int, vectors: int, lanes: int):
     """An intrinsic ``(v, w, m, channels, ahead, ahead_step, following)``:
 
@@ -33,7 +39,7 @@ def point_products(axis_h: Axis, axis_w: Axis, rows: int, vectors: int, lanes: i
     channel and row, and the V that comes next, which after the last is at ``following``."""
     down, across, width, columns = axis_h.weights, axis_w.weights, 4 * lanes, len(axis_w.backward[0])
     counts, points, sums_h = (len(down[0]), len(across[0])), len(axis_w.forward), len(axis_h.backward[0])
-    lines = -(-counts[0] * counts[1] * width // (sums_h * LINE))
+    lines, w_step = -(-counts[0] * counts[1] * width // (sums_h * LINE)), counts[0] * counts[1] * vectors * width
     # (.., sum, point) of a row, such that additions to a sum are far apart.
     order = sorted((q - first, j, q) for j, (first, last) in enumerate(itertools.pairwise(axis_w.starts))
                    for q in range(first, last))
@@ -86,8 +92,9 @@ def point_products(axis_h: Axis, axis_w: Axis, rows: int, vectors: int, lanes: i
                 for line in range(near_lines):
                     place = builder.add(builder.mul(c, I64(near_lines * LINE)), I64(line * LINE))
                     emit_prefetch(builder, builder.add(near, place), near=True)
-                taps = builder.add(w, builder.mul(number, I64(counts[0] * counts[1] * vectors * width)))
-                return channel(builder, i, builder.add(v_block, builder.mul(c, I64(4))), taps, acc)
+                taps = in_register(builder, builder.add(w, builder.mul(number, I64(w_step))))
+                place = in_register(builder, builder.add(v_block, builder.mul(c, I64(4))))
+                return channel(builder, i, place, taps, acc)
 
             left = builder.sub(count, first)
             some = builder.select(builder.icmp_signed("<", left, I64(lanes)), left, I64(lanes))
