@@ -39,7 +39,8 @@ def point_products(axis_h: Axis, axis_w: Axis, rows: int, vectors: int, lanes: i
     channel and row, and the V that comes next, which after the last is at ``following``."""
     down, across, width, columns = axis_h.weights, axis_w.weights, 4 * lanes, len(axis_w.backward[0])
     counts, points, sums_h = (len(down[0]), len(across[0])), len(axis_w.forward), len(axis_h.backward[0])
-    lines, w_step = -(-counts[0] * counts[1] * width // (sums_h * LINE)), counts[0] * counts[1] * vectors * width
+    taps_bytes = counts[0] * counts[1] * width
+    lines, w_step = -(-taps_bytes // (sums_h * LINE)), taps_bytes * vectors
     # (.., sum, point) of a row, such that additions to a sum are far apart.
     order = sorted((q - first, j, q) for j, (first, last) in enumerate(itertools.pairwise(axis_w.starts))
                    for q in range(first, last))

@@ -95,6 +95,11 @@ def test_a_thread_finds_what_it_noted_in_the_same_step(threads: int, serial: boo
         assert cells[0] == 200 * run and 4 * run <= cells[1] <= 4 * run * threads and cells[2] == 0
 
 
+def test_what_is_in_scratch_needs_scratch() -> None:
+    with pytest.raises(ValueError, match="scratch memory"):
+        StepRecord(0, [1, 2, 3], 1, in_scratch_word=2)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_time_stamps_rise(adder, threads: int) -> None:
     cells = aligned_words(50)

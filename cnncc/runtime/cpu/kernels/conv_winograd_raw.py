@@ -52,7 +52,8 @@ def choose_tile(shape: ConvShape, m: int, lanes: int) -> tuple[int, int]:
 
 def choose_block(shape: ConvShape, m: int, lanes: int) -> int:
     """Tiles of a task, a whole number of groups: as many as the scratch allows, in equal parts. Weights that stay in a
-    cache may be gone over by MIN_BLOCKS, others by two where V is much of what moves: a thread transforms V anew."""
+    cache may be gone over by MIN_BLOCKS, others by so many that V and M of each are at most half of their bytes, since
+    every thread with a part of a block makes all of its V."""
     rows, vectors = choose_tile(shape, m, lanes)
     each = 4 * lanes * rows * (
         count_points(shape, m) * ceil_div(shape.channels, lanes) + count_sums(shape, m) * vectors)
