@@ -39,7 +39,7 @@ def error_bound(op: Op, arrays: Sequence[Array | None], choice: Choice | None, w
         m = int(choice.params["m"])
         bound = _transformed(sizes, winograd_bounds(m, arrays[1]), largest_of_tiles(arrays[0], op, arrays[1].shape, m))
     elif choice is not None and choice.kernel == "conv_strassen":
-        bound = _transformed(sizes, strassen_bound(_terms(op, sizes)), largest_of_pairs(arrays[0]))
+        bound = _transformed(sizes, strassen_bound(_terms(op, sizes)), largest_of_pairs(arrays[0], op, arrays[1].shape))
     else:
         bound = sum_bound(_terms(op, sizes)) * UNIT * exact(linear, sizes)
         bound = bound + SMALLEST * _terms(op, sizes)
@@ -98,8 +98,10 @@ def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
     return np.asarray(spread).reshape(len(x), 1, *shape.out_size[5 - len(w):])
 
 
-def largest_of_pairs(x: Array) -> Array:
-    """[N, 1, *size]: the largest |x| of the two pixels that Strassen's algorithm pairs."""
+def largest_of_pairs(x: Array, op: Op, w: tuple[int, ...]) -> Array:
+    """[N, 1, *out]: the largest |x| of the two pixels that Strassen's algorithm pairs."""
+    strides = conv_shape(op, x.shape, w).stride[5 - len(w):]  # type: ignore[arg-type]
+    x = x[:, :, *(slice(None, None, step) for step in strides)]
     flat = np.abs(x).max(1).reshape(len(x), -1).astype(np.float64)
     rows = conv_strassen.choose_rows(flat.shape[1], native.host_lanes())
     padded = np.pad(flat, ((0, 0), (0, -flat.shape[1] % (2 * rows)))).reshape(len(x), -1, 2, rows)

@@ -134,7 +134,8 @@ def draw_winograd(m: int, raw: bool = False) -> Callable[[Random, int], Case]:
 
 def draw_strassen(rng: Random, lanes: int) -> Case:
     rank = int(rng.integers(1, 4))
-    window = {"kernel": (1,) * rank, "pads": (0,) * 2 * rank, "dilations": (1,) * rank, "strides": (1,) * rank,
+    strides = several(rng, 1, 4, rank) if rng.integers(3) == 0 else (1,) * rank
+    window = {"kernel": (1,) * rank, "pads": (0,) * 2 * rank, "dilations": (1,) * rank, "strides": strides,
               "size": several(rng, 1, (150, 13, 6)[rank - 1], rank)}
     channels, outs = (2 * lanes * n for n in several(rng, 1, 7, 2))
     return convolution(rng, "conv_strassen", {}, window, channels, outs, curved=False)

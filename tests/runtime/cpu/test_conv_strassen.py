@@ -1,5 +1,7 @@
 """Strassen's algorithm: how far a NaN spreads, scales of output channels, tasks. tests/property judges its numbers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,10 +20,10 @@ ROWS, MIN_TASKS, PAIRS = min(conv_strassen.ROWS[LANES]), conv_strassen.MIN_TASKS
 CONV = OPS["Conv"](kernel_shape=(1,))
 
 
-def run(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, threads: int = 1) -> np.ndarray:
+def run(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, threads: int = 1, op: Any = CONV) -> np.ndarray:
     choice = Choice("conv_strassen", {}, (BLOCKED,) * 4, (BLOCKED,))
     setting = Setting(LANES, threads)
-    [y] = run_lowered(CONV, [x, w, b], (1, 2), [BLOCKED, PLAIN, PLAIN], setting, 1, choice)
+    [y] = run_lowered(op, [x, w, b], (1, 2), [BLOCKED, PLAIN, PLAIN], setting, 1, choice)
     return y
 
 
@@ -88,6 +90,19 @@ def test_tasks_cover_every_pixel(pairs: int, threads: int) -> None:
     np.testing.assert_allclose(run(x, w, threads=threads), want, atol=1e-4 * np.abs(want).max())
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("size", "strides"), [((12 * ROWS, 9), (2, 3)), ((5, 4 * ROWS, 5), (2, 1, 2))])
+def test_strides_read_the_pixels_of_their_outputs(size: tuple[int, ...], strides: tuple[int, ...],
+                                                  threads: int) -> None:
+    """With several pairs in a task, several tasks, and two panels that read the same copies."""
+    channels = 2 * LANES * (conv_strassen.VECTORS[LANES] + 1)
+    op = OPS["Conv"](kernel_shape=(1,) * len(size), strides=strides)
+    x, w = numbers(2, 2 * LANES, *size), numbers(channels, 2 * LANES, *(1,) * len(size))
+    read = x[:, :, *(slice(None, None, step) for step in strides)].astype(np.float64)
+    want = np.einsum("oc,nc...->no...", w.reshape(channels, -1).astype(np.float64), read)
+    np.testing.assert_allclose(run(x, w, threads=threads, op=op), want, atol=1e-4 * np.abs(want).max())
+
+
 @pytest.mark.parametrize("pixels", [1, 49, 196, 784, 3136])
 def test_each_task_has_pairs_of_tiles(pixels: int) -> None:
     for channels in (2 * LANES, 1024, 2048):
@@ -100,6 +115,7 @@ def test_each_task_has_pairs_of_tiles(pixels: int) -> None:
 def test_what_it_cannot_run_is_refused() -> None:
     strassen, none = ALGORITHMS["conv_strassen"], ("clip", -np.inf, np.inf)
     for shape in (shape_of(1, 3 * LANES, 2 * LANES, 5), shape_of(1, 2 * LANES, LANES, 5),
-                  ConvShape(1, 2 * LANES, 2 * LANES, (1, 1, 9), (1, 1, 7), (1, 1, 3))):
-        with pytest.raises(PlanInvalid, match="needs a 1x1 kernel of stride 1"):
+                  ConvShape(1, 2 * LANES, 2 * LANES, (1, 1, 9), (1, 1, 7), (1, 1, 3)),
+                  ConvShape(1, 2 * LANES, 2 * LANES, (1, 1, 9), (1, 1, 11), (1, 1, 1), pad=(0, 0, 1))):
+        with pytest.raises(PlanInvalid, match="needs a 1x1 kernel, no padding"):
             strassen.launch(shape, {}, LANES, False, none)

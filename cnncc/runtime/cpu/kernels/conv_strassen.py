@@ -19,10 +19,10 @@ nearest caches; U and V wait in scratch memory.
 The weights of an output channel are divided by a power of 2 near their mean, which results are multiplied by in the
 end: channels of different sizes would otherwise get each other's rounding errors.
 
-Layouts (float32): x is [N, IC/c, pixels, c]; y and add are [N, OC/c, pixels, c]; bias is [panels, 2, vectors * c];
+Layouts (float32): x is [N, IC/c, D*H*W, c]; y and add are [N, OC/c, pixels, c]; bias is [panels, 2, vectors * c];
 weights are panels of [2, vectors * c] factors and [7, IC/2, vectors * c] weights, surplus output channels being zero.
-Scratch of a thread, for pairs of tiles: A [IC/c, 2 * rows, c] of a pair that reaches beyond the image,
-S [4, pairs, IC/2c, rows, c], U and V [pairs, 2, rows, vectors * c].
+Scratch of a thread, for pairs of tiles: A [pairs, IC/c, 2 * rows, c] of a pair that reaches beyond the image, or with
+strides of all of them, S [4, pairs, IC/2c, rows, c], U and V [pairs, 2, rows, vectors * c].
 """
 
 import math
@@ -33,7 +33,10 @@ from cnncc.runtime.cpu.conv_shape import ConvShape
 from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
-DIMS = ("pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "in_scratch", "a", "b")
+DIMS = (
+    "pixels", "half_in", "half_out", "panels", "pairs", "groups", "parts", "in_pixels", "out_h", "out_w", "step_d",
+    "step_h", "step_w", "in_scratch", "a", "b",
+)  # fmt: skip
 VECTORS = {16: 4, 8: 2, 4: 4}  # of a tile, by lanes
 # Rows of a tile, with measured merit: where there are 7, one of 28 accumulators waits on the stack.
 ROWS = {16: {6: 1.0, 7: 0.985}, 8: {6: 1.0}, 4: {6: 1.0}}
@@ -45,9 +48,9 @@ WIDE_BYTES, WIDE_PIXEL_BYTES, MIN_WIDE_TASKS = 1 << 20, 900 << 10, 4
 
 
 def supports(shape: ConvShape, lanes: int) -> bool:
-    """Pointwise, one group, channels that can be halved between two vectors."""
+    """One tap, one group, channels that can be halved between two vectors."""
     counts = shape.channels, shape.out_channels
-    return shape.is_pointwise and shape.groups == 1 and all(count % (2 * lanes) == 0 for count in counts)
+    return shape.is_sampling and shape.groups == 1 and all(count % (2 * lanes) == 0 for count in counts)
 
 
 def choose_rows(pixels: int, lanes: int) -> int:
@@ -85,11 +88,17 @@ def launch(
     panels = ceil_div(half_out, vectors)
     pairs, groups, parts = choose_tasks(shape, lanes)
     most = ceil_div(pairs, groups)
-    dims = (shape.pixels, half_in, half_out, panels, pairs, groups, parts, -1, float_word(a), float_word(b))
+    (_, in_h, in_w), (_, out_h, out_w), (stride_d, stride_h, stride_w) = shape.size, shape.out_size, shape.stride
+    in_pixels = math.prod(shape.size)
+    dims = (
+        shape.pixels, half_in, half_out, panels, pairs, groups, parts, in_pixels, out_h, out_w, stride_d * in_h * in_w,
+        stride_h * in_w, stride_w, -1, float_word(a), float_word(b),
+    )  # fmt: skip
     params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation)
-    scratch = rows * width * (4 * half_in * (1 + most) + 2 * vectors * most)
+    copied = most if in_pixels != shape.pixels else 1
+    scratch = rows * width * (4 * half_in * (copied + most) + 2 * vectors * most)
     plane = shape.images * shape.pixels * 4
-    reads = {"x": (0, plane * shape.channels), "w": (0, weight_bytes(shape, lanes)),
+    reads = {"x": (0, shape.images * in_pixels * 4 * shape.channels), "w": (0, weight_bytes(shape, lanes)),
              "bias": (0, panels * 2 * vectors * width)}
     if residual:
         reads["add"] = (0, plane * shape.out_channels)
@@ -191,7 +200,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
-    from cnncc.runtime.cpu.memory_access import load_i64, load_words, select, store_i64, word_float
+    from cnncc.runtime.cpu.memory_access import load_i64, load_words, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
     from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_zero
     from cnncc.runtime.cpu.tile_memory import store_through, tile_load, tile_store
@@ -199,20 +208,26 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
     finish = store_through(build_activation(activation))
     scaled, move, ask = _build_intrinsics()
     width, columns = 4 * lanes, 4 * lanes * vectors
-    side, across, tile_bytes = rows * width, lanes * columns, rows * columns
+    side, across, tile_bytes, place_bytes = rows * width, lanes * columns, rows * columns, 16 * rows
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
-    PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, IN_SCRATCH, A, B = (word[name] for name in DIMS)
+    (PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, IN_PIXELS, OUT_H, OUT_W, STEP_D, STEP_H, STEP_W,
+     IN_SCRATCH, A, B) = (word[name] for name in DIMS)
 
     @register_jitable
-    def copy_pair(x, plane, first, pixels, target, blocks):
-        """Pixels ``first`` .. of all blocks of channels, zeros for those beyond the image."""
-        for block in range(blocks):
-            for r in range(2 * rows):
-                value = splat(0.0, lanes)
-                if first + r < pixels:
-                    value = load(x + block * plane + (first + r) * width, lanes)
-                store(target + (block * 2 * rows + r) * width, value)
+    def copy_pair(words, x, first, places, target):
+        """The pixels of a pair from output pixel ``first`` on, zeros for those beyond the image."""
+        out_h, out_w, step = words[OUT_H], words[OUT_W], words[IN_PIXELS] * width
+        valid = min(2 * rows, words[PIXELS] - first)
+        for r in range(valid):
+            line, w = (first + r) // out_w, (first + r) % out_w
+            pixel = line // out_h * words[STEP_D] + line % out_h * words[STEP_H] + w * words[STEP_W]
+            store_i64(places + 8 * r, x + pixel * width)
+        for block in range(2 * words[HALF_IN]):
+            for r in range(valid):
+                store(target + (block * 2 * rows + r) * width, load(load_i64(places + 8 * r) + block * step, lanes))
+            for r in range(valid, 2 * rows):
+                store(target + (block * 2 * rows + r) * width, splat(0.0, lanes))
 
     @register_jitable
     def add_up(a11, a12, s, s_step):
@@ -244,21 +259,24 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
         pixels, half_in, half_out, panels = words[PIXELS], words[HALF_IN], words[HALF_OUT], words[PANELS]
         all_pairs, groups, parts = words[PAIRS_], words[GROUPS], words[PARTS]
         a, b = word_float(words[A]), word_float(words[B])
-        plane, product_bytes, quarter = pixels * width, half_in * across, half_in * side
+        in_plane, plane = words[IN_PIXELS] * width, pixels * width
+        product_bytes, quarter = half_in * across, half_in * side
         panel_bytes = 2 * columns + 7 * product_bytes
         most = (all_pairs + groups - 1) // groups
-        edge, s_at, s_step = words[SCRATCH], words[SCRATCH] + 4 * quarter, most * quarter
+        sampled, copies, places = words[IN_PIXELS] != pixels, words[SCRATCH], stack(place_bytes)
+        s_at, s_step = copies + 4 * quarter * select(sampled, most, 1), most * quarter
         sums_at = s_at + 4 * s_step
         for task in range(begin, end):
             source, part = task // parts, task % parts
             image, group = source // groups, source % groups
             start, after = all_pairs * group // groups, all_pairs * (group + 1) // groups
             pairs, start, stop = after - start, start * 2 * rows, min(after * 2 * rows, pixels)
-            x = words[X] + image * 2 * half_in * plane
-            last = start + (pairs - 1) * 2 * rows
+            x = words[X] + image * 2 * half_in * in_plane
+            whole_pairs = select(sampled, 0, (stop - start) // (2 * rows))  # that are read where they lie
             fresh = source != load_i64(args + 8 * IN_SCRATCH)
-            if fresh and last + 2 * rows > pixels:
-                copy_pair(x, plane, last, pixels, edge, 2 * half_in)
+            if fresh:
+                for t in range(whole_pairs, pairs):
+                    copy_pair(words, x, start + t * 2 * rows, places, copies + (t - whole_pairs) * 4 * quarter)
             first, until = panels * part // parts, panels * (part + 1) // parts
             step = columns // pairs  # of the next product's weights each update of this one asks for an equal part
             for panel in range(first, until):
@@ -273,9 +291,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
                     shift = select(second, rows, 0)
                     for t in range(pairs):
                         p = start + t * 2 * rows
-                        a11, x_step = x + p * width, plane
-                        if p + 2 * rows > pixels:
-                            a11, x_step = edge, 2 * side
+                        a11, x_step = x + p * width, in_plane
+                        if t >= whole_pairs:
+                            a11, x_step = copies + (t - whole_pairs) * 4 * quarter, 2 * side
                         a12, s = a11 + half_in * x_step, s_at + t * quarter
                         at, at_step = operand(k, a11, a12, s, s_step), select((k < 2) | (k == 4), x_step, side)
                         u, v = sums_at + 2 * t * tile_bytes, sums_at + (2 * t + 1) * tile_bytes

@@ -19,6 +19,7 @@ class Strassen(Algorithm):
 
     SUMS = 25.0      # of the four vectors of a block of channels of two paired pixels
     PARTIAL = 3.0    # to read and store an accumulator of a product
+    SAMPLE = 24.0    # to copy a vector of a pixel that is sampled, before all products
     UNHIDDEN = 0.25  # see Direct
     LEAST = 1.02     # less exact, and with more weights to keep: not for a gain of less than a fiftieth
 
@@ -30,8 +31,9 @@ class Strassen(Algorithm):
         accumulators = rows * vectors * ceil_div(shape.out_channels, 2 * lanes * vectors)
         products = conv_strassen.PRODUCTS * pairs * accumulators * (shape.channels / 2 + self.PARTIAL)
         sums = self.SUMS * pairs * rows * shape.channels / (2 * lanes)
+        copies = 0.0 if shape.is_pointwise else self.SAMPLE * shape.images * shape.pixels * shape.channels / lanes
         readings = 1 if w_bytes < conv_strassen.WIDE_BYTES else shape.images
-        return self.LEAST * (products + sums + self.UNHIDDEN * readings * w_bytes / BYTES_A_FMA)
+        return self.LEAST * (products + sums + copies + self.UNHIDDEN * readings * w_bytes / BYTES_A_FMA)
 
     def params(self, shape: ConvShape, lanes: int) -> Params:
         return {}
@@ -45,7 +47,7 @@ class Strassen(Algorithm):
     def launch(self, shape: ConvShape, params: Params, lanes: int, residual: bool,
                activation: tuple[str, float, float]) -> Launch:
         if not conv_strassen.supports(shape, lanes):
-            raise PlanInvalid(f"conv_strassen needs a 1x1 kernel of stride 1 and multiples of {2 * lanes} channels")
+            raise PlanInvalid(f"conv_strassen needs a 1x1 kernel, no padding and multiples of {2 * lanes} channels")
         return conv_strassen.launch(shape, lanes, residual, *activation)
 
 
