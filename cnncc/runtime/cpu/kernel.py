@@ -11,6 +11,7 @@ from dataclasses import field
 
 from cnncc.records import record
 
+LINE = 64  # bytes of a cache line
 Params = tuple[tuple[str, int | str], ...]
 
 
@@ -81,6 +82,12 @@ def make_params(**params: int | str) -> Params:
 def float_word(value: float) -> int:
     """A float32 as an argument word."""
     return int.from_bytes(struct.pack("<f", value), "little")
+
+
+def ask_every(step: int) -> int:
+    """How many updates of a register tile there are to one that asks for a cache line, if each has ``step`` bytes more
+    to ask for: 4, 2 or 1. A request takes the place of a load, so there should be no more of them than lines."""
+    return next((every for every in (4, 2) if every * step <= LINE), 1)
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -117,12 +117,12 @@ def emit_update(builder, kind: Tile, acc, x_of_row, weights):
 
 
 def emit_reduction(builder, kind: Tile, tile, count, unroll: int, row_address, load_weights, ahead=None):
-    """The reduction loop: ``unroll`` updates an iteration, then the rest one by one. Update i asks for the cache line
-    at ``ahead[0] + i * ahead[1]``."""
+    """The reduction loop: ``unroll`` updates an iteration, then the rest one by one. ``ahead`` is an address, a step
+    and how many updates there are to one that asks for a cache line (see ``tile_fma_ahead``)."""
 
     def update(acc, i, u):
         index = builder.add(i, I64(u))
-        if ahead is not None:
+        if ahead is not None and u % ahead[2] == 0:
             emit_prefetch(builder, builder.add(ahead[0], builder.mul(index, ahead[1])))
 
         def x_of_row(r):
@@ -223,36 +223,37 @@ def tile_fma_even(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll
 
 
 @intrinsic(prefer_literal=True)
-def tile_fma_ahead(typingctx, tile, rows_at, x_step, w, w_step, count, unroll, ahead, ahead_step):
-    """As ``tile_fma``; update i asks for the cache line at ``ahead + i * ahead_step`` (any address will do)."""
+def tile_fma_ahead(typingctx, tile, rows_at, x_step, w, w_step, count, unroll, ahead, step, every):
+    """As ``tile_fma``; update i asks for the cache line at ``ahead + i * step`` (any address will do), where i is a
+    multiple of ``every``, a constant (see ``ask_every``)."""
     if not isinstance(tile, Tile):
         return None
-    times = constant(unroll)
-    kinds = (types.int64, x_step, types.int64, w_step, count, unroll, types.int64, types.int64)
+    times, apart = constant(unroll), constant(every)
+    kinds = (types.int64, x_step, types.int64, w_step, count, unroll, types.int64, types.int64, every)
 
     def codegen(context, builder, sig, args):
-        value, rows_at, x_step, w, w_step, count, _, ahead, ahead_step = literal_values(args, sig.args)
+        value, rows_at, x_step, w, w_step, count, _, ahead, step, _ = literal_values(args, sig.args)
         row_address = rows_through(builder, rows_at, tile.rows, x_step)
         weights = emit_weights(builder, tile, w, w_step)
-        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, ahead_step))
+        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, step, apart))
 
     return signature(tile, tile, *kinds), codegen
 
 
 @intrinsic(prefer_literal=True)
-def tile_fma_even_ahead(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, ahead_step):
-    """As ``tile_fma_even``; update i asks for the cache line at ``ahead + i * ahead_step`` (any address will do)."""
+def tile_fma_even_ahead(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, step, every):
+    """As ``tile_fma_even``, asking for cache lines as ``tile_fma_ahead``."""
     if not isinstance(tile, Tile):
         return None
-    times = constant(unroll)
-    kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64)
+    times, apart = constant(unroll), constant(every)
+    kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64, every)
 
     def codegen(context, builder, sig, args):
-        value, x, row_step, x_step, w, w_step, count, _, ahead, ahead_step = literal_values(args, sig.args)
+        value, x, row_step, x_step, w, w_step, count, _, ahead, step, _ = literal_values(args, sig.args)
 
         row_address = rows_apart(builder, x, row_step, x_step)
         weights = emit_weights(builder, tile, w, w_step)
-        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, ahead_step))
+        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, step, apart))
 
     return signature(tile, tile, *kinds), codegen
 

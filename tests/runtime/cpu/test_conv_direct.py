@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnncc.runtime.cpu.conv_shape import ConvShape
-from cnncc.runtime.cpu.kernel import ceil_div
+from cnncc.runtime.cpu.kernel import LINE, ask_every, ceil_div
 from cnncc.runtime.cpu.kernels import conv_direct
 from tests.runtime.cpu.harness import UNIT, conv_reference, from_blocked, lift, run, to_blocked
 
@@ -109,3 +109,12 @@ def test_order_of_tasks(images: int, channels: tuple[int, int], pixels: int, pix
     assert words["oc_outer"] == (not pixels_first)
     assert words["tiles"] > 1 and words["pixel_groups"] > 1
     check(shape, 16, images, (6, 4), relu=True, threads=2)
+
+
+@pytest.mark.parametrize("step", [1, 8, 16, 17, 32, 33, 64, 200])
+def test_lines_asked_for(step: int) -> None:
+    """As few as reach every line, if one in an update can."""
+    every = ask_every(step)
+    assert every in (1, 2, 4)
+    assert every * step <= LINE or every == 1
+    assert every == 4 or 2 * every * step > LINE

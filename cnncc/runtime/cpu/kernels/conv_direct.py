@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cnncc.runtime.cpu.conv_shape import ConvShape
-from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ask_every, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
@@ -38,6 +38,7 @@ PANEL_BYTES = 384 << 10  # weights that a task goes over again for each of its p
 WIDE_PANEL_BYTES, CHUNK_BYTES, FEW_PASSES = 64 << 10, 8 << 10, 2
 NEAR_BYTES = 1 << 20  # pixels of all images that stay in the caches while all weights are gone over
 TASK_FLOPS, MANY_TASKS, FEW_TASKS = 4e6, 64, 8
+LEAVING = 4  # bytes for each of ``rows``, with each input channel: the pixels that are read next, all of them
 SAMPLED_BYTES = 256 << 10  # pixels that a thread copies together, to read them for each tile of output channels
 # (rows, vectors) by lanes: what fits 32 registers (16 and 4 lanes) or 16 registers (8 lanes), with measured merit
 TILES = {
@@ -113,7 +114,11 @@ def launch(
     reads = {"x": (0, shape.images * x_image), "w": (0, w_bytes), "bias": (0, groups * tiles * vectors * width)}
     if residual:
         reads["add"] = (0, y_bytes)
-    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, form=form)
+    passes = ceil_div(shape.pixels if oc_outer and chunk == in_blocks else group_pixels, rows)
+    step = max(vectors * width // passes, 0 if oc_outer or form != "pointwise" else LEAVING * rows)
+    params = make_params(
+        lanes=lanes, rows=rows, vectors=vectors, activation=activation, form=form, every=ask_every(step)
+    )  # fmt: skip
     sources = shape.images * groups * pixel_groups
     return Launch(KERNEL, params, dims, sources * tiles, 1, scratch + sums, reads, {"y": (0, y_bytes)})
 
@@ -163,8 +168,9 @@ def pack_bias(bias: np.ndarray | None, out_channels: int, groups: int, lanes: in
     return out.reshape(-1)
 
 
-def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
-    """Compile-time constants are the tile, the epilogue and how input addresses are found (``form``)."""
+def build(lanes: int, rows: int, vectors: int, activation: str, form: str, every: int):
+    """Compile-time constants are the tile, the epilogue, how input addresses are found (``form``) and how many updates
+    of the tile there are to one that asks for a cache line."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
@@ -269,7 +275,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
         """All taps of one block of ``n`` input channels; the addresses move on to the next, if there is one."""
         at = words[SCRATCH]
         for _ in range(taps):
-            acc = tile_fma_ahead(acc, at, 4, w, columns, n, 4, ahead, step)
+            acc = tile_fma_ahead(acc, at, 4, w, columns, n, 4, ahead, step, every)
             w += n * columns
             ahead += n * step
             if more:
@@ -281,7 +287,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
     @register_jitable
     def multiply_pointwise(acc, rows_at, x, w, n, p, last, ahead, step):
         if p + (rows - 1) <= last:
-            return tile_fma_even_ahead(acc, x + p * width, width, 4, w, columns, n, 4, ahead, step)
+            return tile_fma_even_ahead(acc, x + p * width, width, 4, w, columns, n, 4, ahead, step, every)
         for r in range(rows):
             store_i64(rows_at + 8 * r, x + min(p + r, last) * width)
         return tile_fma(acc, rows_at, 4, w, columns, n, 1)
@@ -353,7 +359,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, form: str):
             # The last to use a group of pixels asks for the next group instead.
             leaves = even & (words[OC_OUTER] == 0) & (tile == tiles - 1)
             later = select(stop < pixels, stop - start, words[X_IMAGE] // width - start) * width
-            step, move = select(leaves, 4 * rows, step), select(leaves, x_block, lanes * taps * step)
+            step, move = select(leaves, LEAVING * rows, step), select(leaves, x_block, lanes * taps * step)
             block = 0
             while block < in_blocks:
                 until = min(block + chunk, in_blocks)

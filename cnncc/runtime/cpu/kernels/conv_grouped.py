@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 from cnncc.runtime.cpu.conv_shape import ConvShape
-from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ask_every, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
@@ -134,9 +134,10 @@ def launch(
     }  # fmt: skip
     if residual:
         reads["add"] = (0, y_bytes)
+    step = vectors * width // (shape.out_size[1] * ceil_div(shape.out_size[2], rows))
     params = make_params(
         lanes=lanes, rows=rows, vectors=vectors, group=group if narrow else 0, taps=taps, stride=shape.stride[2],
-        activation=activation,
+        activation=activation, every=1 if narrow else ask_every(step),
     )  # fmt: skip
     tasks = shape.images * units * shape.out_size[0] * row_groups * segments
     scratch = table + 8 * ring * in_blocks * shape.kernel[0] * shape.kernel[1]
@@ -159,8 +160,9 @@ def pack_narrow_weights(w: np.ndarray, lanes: int, taps: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(0, 3, 4, 2, 5, 1)).reshape(-1)
 
 
-def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: int, activation: str):
-    """Compile-time constants are the tile, the form (``group`` is 0 where wide) and the steps along a row."""
+def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: int, activation: str, every: int):
+    """Compile-time constants are the tile, the form (``group`` is 0 where wide), the steps along a row and how many
+    updates of a wide tile there are to one that asks for a cache line."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
@@ -254,7 +256,7 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
             for t in range(k_w):
                 strip = line * k_w + t
                 v, later = w + strip * strip_bytes, ahead + strip * lanes * step
-                acc = tile_fma_even_ahead(acc, x + t * tap_step, row_step, 4, v, columns, lanes, 4, later, step)
+                acc = tile_fma_even_ahead(acc, x + t * tap_step, row_step, 4, v, columns, lanes, 4, later, step, every)
         return acc
 
     def build_half(odd):

@@ -30,7 +30,7 @@ import math
 import numpy as np
 
 from cnncc.runtime.cpu.conv_shape import ConvShape
-from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ask_every, ceil_div, float_word, make_params
 
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (
@@ -94,7 +94,8 @@ def launch(
         shape.pixels, half_in, half_out, panels, pairs, groups, parts, in_pixels, out_h, out_w, stride_d * in_h * in_w,
         stride_h * in_w, stride_w, -1, float_word(a), float_word(b),
     )  # fmt: skip
-    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation)
+    every = ask_every(vectors * width // most)
+    params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, every=every)
     copied = most if in_pixels != shape.pixels else 1
     scratch = rows * width * (4 * half_in * (copied + most) + 2 * vectors * most)
     plane = shape.images * shape.pixels * 4
@@ -195,8 +196,9 @@ def _build_intrinsics():
     return scaled, move, ask
 
 
-def build(lanes: int, rows: int, vectors: int, activation: str):
-    """Compile-time constants are the tile and the epilogue."""
+def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
+    """Compile-time constants are the tile, the epilogue and how many updates of the tile there are to one that asks for
+    a cache line."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.epilogue import build_activation
@@ -302,8 +304,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str):
                             acc = tile_load(select(second, v, u), columns, width, rows, vectors, rows, vectors, lanes)
                         for block in range(half_in):
                             ask(at + (block + 1) * at_step, rows, lanes)
+                            later = ahead + (t * half_in + block) * lanes * step
                             acc = tile_fma_even_ahead(acc, at + block * at_step, width, 4, w + block * across, columns,
-                                                      lanes, 4, ahead + (t * half_in + block) * lanes * step, step)
+                                                      lanes, 4, later, step, every)
                             if fresh and k == 1:
                                 add_up(a11 + block * x_step, a12 + block * x_step, s + block * side, s_step)
                         if (k == 0) | (k == 2) | (k == 3):

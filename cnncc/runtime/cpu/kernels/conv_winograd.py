@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from cnncc.runtime.cpu.conv_shape import ConvShape
-from cnncc.runtime.cpu.kernel import Kernel, Launch, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernel import Kernel, Launch, ask_every, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.conv_direct import TILES
 from cnncc.runtime.cpu.winograd import transform_weights
 from cnncc.runtime.cpu.winograd_tiles import (
@@ -81,6 +81,7 @@ def launch(
     reads, writes = operand_ranges(shape, lanes, w_bytes, bias_bytes, residual)
     params = make_params(
         lanes=lanes, m_h=m_h, m_w=m_w, rows=rows, vectors=vectors, activation=activation, residual=int(residual),
+        every=ask_every(vectors * width // ceil_div(block, rows)),
     )  # fmt: skip
     scratch = points * (block * width * (in_blocks + vectors) + LINE)
     return Launch(KERNEL, params, dims, blocks * oc_parts, 1, scratch, reads, writes)
@@ -104,8 +105,11 @@ def pack_weights(w: np.ndarray, m: int, lanes: int, vectors: int) -> np.ndarray:
     return u.reshape(-1)
 
 
-def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: str, residual: int):
-    """Compile-time constants are the transforms, the register tile and the epilogue."""
+def build(
+    lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: str, residual: int, every: int
+):  # fmt: skip
+    """Compile-time constants are the transforms, the register tile, the epilogue and how many updates of the tile there
+    are to one that asks for a cache line."""
     from numba.extending import register_jitable
 
     from cnncc.runtime.cpu.memory_access import load_i64, stack, store_i64, word_float
@@ -133,7 +137,7 @@ def build(lanes: int, m_h: int, m_w: int, rows: int, vectors: int, activation: s
                 place = m_at + (t * points + k) * width
                 acc = tile_zero(rows, vectors, lanes)
                 x = v_at + k * v_step + t * depth
-                acc = tile_fma_even_ahead(acc, x, depth, 4, u, columns, channels, 4, coming, step)
+                acc = tile_fma_even_ahead(acc, x, depth, 4, u, columns, channels, 4, coming, step, every)
                 coming += channels * step
                 tile_store(acc, place, points * width, block * points * width, rows, vectors)
             u += u_step
