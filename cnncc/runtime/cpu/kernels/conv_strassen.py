@@ -42,7 +42,7 @@ VECTORS = {16: 4, 8: 2, 4: 4}  # of a tile, by lanes
 ROWS = {16: {6: 1.0, 7: 0.985}, 8: {6: 1.0}, 4: {6: 1.0}}
 PRODUCTS = 7
 PAIRS, PIXEL_BYTES = 12, 640 << 10  # of a task, at most: what a product's weights are read for; x and S in L2
-MIN_TASKS, MIN_PAIRS = 16, 4  # of all images, unless tasks would be of fewer pairs
+MIN_TASKS, MIN_PAIRS = 8, 4  # of all images, unless tasks would be of fewer pairs
 # Weights that come anew for each group of pixels: then few of them, and a task for each panel.
 WIDE_BYTES, WIDE_PIXEL_BYTES, MIN_WIDE_TASKS = 1 << 20, 900 << 10, 4
 
@@ -94,7 +94,7 @@ def launch(
         shape.pixels, half_in, half_out, panels, pairs, groups, parts, in_pixels, out_h, out_w, stride_d * in_h * in_w,
         stride_h * in_w, stride_w, -1, float_word(a), float_word(b),
     )  # fmt: skip
-    every = ask_every(vectors * width // most)
+    every = ask_every(vectors * width // max(1, pairs // groups))
     params = make_params(lanes=lanes, rows=rows, vectors=vectors, activation=activation, every=every)
     copied = most if in_pixels != shape.pixels else 1
     scratch = rows * width * (4 * half_in * (copied + most) + 2 * vectors * most)
@@ -211,6 +211,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
     scaled, move, ask = _build_intrinsics()
     width, columns = 4 * lanes, 4 * lanes * vectors
     side, across, tile_bytes, place_bytes = rows * width, lanes * columns, rows * columns, 16 * rows
+    third = ceil_div(2 * side, 3 * lanes)  # of a pair's pixels of a block of channels, for each of ``lanes`` updates
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     (PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, IN_PIXELS, OUT_H, OUT_W, STEP_D, STEP_H, STEP_W,
@@ -275,12 +276,12 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
             pairs, start, stop = after - start, start * 2 * rows, min(after * 2 * rows, pixels)
             x = words[X] + image * 2 * half_in * in_plane
             whole_pairs = select(sampled, 0, (stop - start) // (2 * rows))  # that are read where they lie
-            fresh = source != load_i64(args + 8 * IN_SCRATCH)
+            before = load_i64(args + 8 * IN_SCRATCH)
+            fresh, leaves = source != before, (before >= 0) & (panels * panel_bytes < WIDE_BYTES) & (not sampled)
             if fresh:
                 for t in range(whole_pairs, pairs):
                     copy_pair(words, x, start + t * 2 * rows, places, copies + (t - whole_pairs) * 4 * quarter)
             first, until = panels * part // parts, panels * (part + 1) // parts
-            step = columns // pairs  # of the next product's weights each update of this one asks for an equal part
             for panel in range(first, until):
                 w_at = words[W] + panel * panel_bytes
                 y_at = (image * 2 * half_out + panel * vectors) * plane
@@ -289,6 +290,14 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
                     ahead = w + product_bytes
                     if k == 6:
                         ahead += 2 * columns if panel + 1 < panels else 2 * columns - panels * panel_bytes
+                    # Each update asks for an equal part of the next product's weights. Where a thread has had all of
+                    # them before, the last panel's ask for the next group's pixels: two products for a third of each
+                    # pair's.
+                    step = columns // pairs
+                    block_step, pair_step = lanes * step, half_in * lanes * step
+                    if leaves & (panel + 1 == panels):
+                        step, block_step, pair_step = third, in_plane, 2 * side
+                        ahead = x + 2 * side * after + k % 2 * half_in * in_plane + k // 2 * lanes * third
                     second, right = (k == 4) | (k == 5), select(k >= 5, 1, 0)
                     shift = select(second, rows, 0)
                     for t in range(pairs):
@@ -304,7 +313,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
                             acc = tile_load(select(second, v, u), columns, width, rows, vectors, rows, vectors, lanes)
                         for block in range(half_in):
                             ask(at + (block + 1) * at_step, rows, lanes)
-                            later = ahead + (t * half_in + block) * lanes * step
+                            later = ahead + t * pair_step + block * block_step
                             acc = tile_fma_even_ahead(acc, at + block * at_step, width, 4, w + block * across, columns,
                                                       lanes, 4, later, step, every)
                             if fresh and k == 1:
