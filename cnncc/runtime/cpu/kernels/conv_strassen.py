@@ -38,8 +38,9 @@ DIMS = (
     "step_h", "step_w", "in_scratch", "a", "b",
 )  # fmt: skip
 VECTORS = {16: 4, 8: 2, 4: 4}  # of a tile, by lanes
-# Rows of a tile, with measured merit: where there are 7, one of 28 accumulators waits on the stack.
+# Rows of a tile, with measured merit: where there are 7, its registers do not hold all weights of an update.
 ROWS = {16: {6: 1.0, 7: 0.985}, 8: {6: 1.0}, 4: {6: 1.0}}
+REGISTERS = 32  # that a tile of 7 rows is for
 PRODUCTS = 7
 PAIRS, PIXEL_BYTES = 12, 640 << 10  # of a task, at most: what a product's weights are read for; x and S in L2
 MIN_TASKS, MIN_PAIRS = 8, 4  # of all images, unless tasks would be of fewer pairs
@@ -196,6 +197,65 @@ def _build_intrinsics():
     return scaled, move, ask
 
 
+def _build_multiply():
+    """The intrinsic ``tile_fma_even_ahead`` for tiles of so many accumulators that not all weights fit beside
+    them: each row reads the last vector anew."""
+    from llvmlite.ir.instructions import LoadInstr
+    from numba import types
+    from numba.core.typing.templates import signature
+    from numba.extending import intrinsic
+
+    from cnncc.runtime.cpu.simd import I64, constant, pointer, vector
+    from cnncc.runtime.cpu.tile import Tile, emit_reduction, literal_values, rows_apart
+
+    class VolatileLoad(LoadInstr):
+        """Not made one with others of its address, it becomes the memory operand of the FMA that needs it."""
+
+        def descr(self, buf):
+            text = []
+            super().descr(text)
+            buf.append("".join(text).replace("load", "load volatile", 1))
+
+    class Weights(list):
+        """All vectors but the last; that is loaded whenever it is asked for."""
+
+        def __init__(self, builder, address, vectors, lanes):
+            self.builder, self.address, self.kind, self.width = builder, address, vector(lanes), 4 * lanes
+            super().__init__(self.load(v) for v in range(vectors - 1))
+
+        def load(self, v):
+            place = self.builder.add(self.address, I64(self.width * v))
+            return self.builder.load(pointer(self.builder, place, self.kind), align=4)
+
+        def __getitem__(self, v):
+            if v < len(self):
+                return super().__getitem__(v)
+            load = self.load(v)
+            load.__class__ = VolatileLoad
+            return load
+
+    @intrinsic(prefer_literal=True)
+    def multiply(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, step, every):
+        if not isinstance(tile, Tile):
+            return None
+        times, apart = constant(unroll), constant(every)
+        kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64, every)
+
+        def codegen(context, builder, sig, args):
+            value, x, row_step, x_step, w, w_step, count, _, ahead, step, _ = literal_values(args, sig.args)
+
+            def weights(i, u):
+                row = builder.add(w, builder.mul(builder.add(i, I64(u)), w_step))
+                return Weights(builder, row, tile.vectors, tile.lanes)
+
+            x_of_row = rows_apart(builder, x, row_step, x_step)
+            return emit_reduction(builder, tile, value, count, times, x_of_row, weights, (ahead, step, apart))
+
+        return signature(tile, tile, *kinds), codegen
+
+    return multiply
+
+
 def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
     """Compile-time constants are the tile, the epilogue and how many updates of the tile there are to one that asks for
     a cache line."""
@@ -209,6 +269,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
 
     finish = store_through(build_activation(activation))
     scaled, move, ask = _build_intrinsics()
+    multiply = tile_fma_even_ahead if (rows + 1) * vectors < REGISTERS else _build_multiply()
     width, columns = 4 * lanes, 4 * lanes * vectors
     side, across, tile_bytes, place_bytes = rows * width, lanes * columns, rows * columns, 16 * rows
     third = ceil_div(2 * side, 3 * lanes)  # of a pair's pixels of a block of channels, for each of ``lanes`` updates
@@ -314,8 +375,8 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
                         for block in range(half_in):
                             ask(at + (block + 1) * at_step, rows, lanes)
                             later = ahead + t * pair_step + block * block_step
-                            acc = tile_fma_even_ahead(acc, at + block * at_step, width, 4, w + block * across, columns,
-                                                      lanes, 4, later, step, every)
+                            acc = multiply(acc, at + block * at_step, width, 4, w + block * across, columns, lanes, 4,
+                                           later, step, every)
                             if fresh and k == 1:
                                 add_up(a11 + block * x_step, a12 + block * x_step, s + block * side, s_step)
                         if (k == 0) | (k == 2) | (k == 3):
