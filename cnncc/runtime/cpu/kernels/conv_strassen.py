@@ -198,8 +198,8 @@ def _build_intrinsics():
 
 
 def _build_multiply():
-    """The intrinsic ``tile_fma_even_ahead`` for tiles of so many accumulators that not all weights fit beside
-    them: each row reads the last vector anew."""
+    """The intrinsic ``tile_fma_even_ahead`` for tiles whose accumulators leave no register for the last vector of
+    weights: each row reads it anew."""
     from llvmlite.ir.instructions import LoadInstr
     from numba import types
     from numba.core.typing.templates import signature
@@ -209,15 +209,14 @@ def _build_multiply():
     from cnncc.runtime.cpu.tile import Tile, emit_reduction, literal_values, rows_apart
 
     class VolatileLoad(LoadInstr):
-        """Not made one with others of its address, it becomes the memory operand of the FMA that needs it."""
+        """Not moved past others nor made one with them: what one FMA needs becomes its memory operand."""
 
         def descr(self, buf):
-            text = []
-            super().descr(text)
-            buf.append("".join(text).replace("load", "load volatile", 1))
+            super().descr(buf)
+            buf[-1] = buf[-1].replace("load", "load volatile", 1)
 
     class Weights(list):
-        """All vectors but the last; that is loaded whenever it is asked for."""
+        """The vectors of an update, of which the last is loaded whenever it is asked for."""
 
         def __init__(self, builder, address, vectors, lanes):
             self.builder, self.address, self.kind, self.width = builder, address, vector(lanes), 4 * lanes
@@ -225,14 +224,12 @@ def _build_multiply():
 
         def load(self, v):
             place = self.builder.add(self.address, I64(self.width * v))
-            return self.builder.load(pointer(self.builder, place, self.kind), align=4)
-
-        def __getitem__(self, v):
-            if v < len(self):
-                return super().__getitem__(v)
-            load = self.load(v)
+            load = self.builder.load(pointer(self.builder, place, self.kind), align=4)
             load.__class__ = VolatileLoad
             return load
+
+        def __getitem__(self, v):
+            return super().__getitem__(v) if v < len(self) else self.load(v)
 
     @intrinsic(prefer_literal=True)
     def multiply(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, step, every):
@@ -272,21 +269,25 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
     multiply = tile_fma_even_ahead if (rows + 1) * vectors < REGISTERS else _build_multiply()
     width, columns = 4 * lanes, 4 * lanes * vectors
     side, across, tile_bytes, place_bytes = rows * width, lanes * columns, rows * columns, 16 * rows
-    third = ceil_div(2 * side, 3 * lanes)  # of a pair's pixels of a block of channels, for each of ``lanes`` updates
+    third = ceil_div(2 * rows, 3)  # of a pair's pixels
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
     (PIXELS, HALF_IN, HALF_OUT, PANELS, PAIRS_, GROUPS, PARTS, IN_PIXELS, OUT_H, OUT_W, STEP_D, STEP_H, STEP_W,
      IN_SCRATCH, A, B) = (word[name] for name in DIMS)
 
     @register_jitable
+    def place_of(words, p):
+        """Where in a block of channels the pixel lies that output pixel ``p`` reads."""
+        line, w = p // words[OUT_W], p % words[OUT_W]
+        h, d = line % words[OUT_H], line // words[OUT_H]
+        return (d * words[STEP_D] + h * words[STEP_H] + w * words[STEP_W]) * width
+
+    @register_jitable
     def copy_pair(words, x, first, places, target):
         """The pixels of a pair from output pixel ``first`` on, zeros for those beyond the image."""
-        out_h, out_w, step = words[OUT_H], words[OUT_W], words[IN_PIXELS] * width
-        valid = min(2 * rows, words[PIXELS] - first)
+        step, valid = words[IN_PIXELS] * width, min(2 * rows, words[PIXELS] - first)
         for r in range(valid):
-            line, w = (first + r) // out_w, (first + r) % out_w
-            pixel = line // out_h * words[STEP_D] + line % out_h * words[STEP_H] + w * words[STEP_W]
-            store_i64(places + 8 * r, x + pixel * width)
+            store_i64(places + 8 * r, x + place_of(words, first + r))
         for block in range(2 * words[HALF_IN]):
             for r in range(valid):
                 store(target + (block * 2 * rows + r) * width, load(load_i64(places + 8 * r) + block * step, lanes))
@@ -338,7 +339,7 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
             x = words[X] + image * 2 * half_in * in_plane
             whole_pairs = select(sampled, 0, (stop - start) // (2 * rows))  # that are read where they lie
             before = load_i64(args + 8 * IN_SCRATCH)
-            fresh, leaves = source != before, (before >= 0) & (panels * panel_bytes < WIDE_BYTES) & (not sampled)
+            fresh, leaves = source != before, (before >= 0) & (panels * panel_bytes < WIDE_BYTES)
             if fresh:
                 for t in range(whole_pairs, pairs):
                     copy_pair(words, x, start + t * 2 * rows, places, copies + (t - whole_pairs) * 4 * quarter)
@@ -354,11 +355,9 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
                     # Each update asks for an equal part of the next product's weights. Where a thread has had all of
                     # them before, the last panel's ask for the next group's pixels: two products for a third of each
                     # pair's.
-                    step = columns // pairs
-                    block_step, pair_step = lanes * step, half_in * lanes * step
-                    if leaves & (panel + 1 == panels):
-                        step, block_step, pair_step = third, in_plane, 2 * side
-                        ahead = x + 2 * side * after + k % 2 * half_in * in_plane + k // 2 * lanes * third
+                    leaving = leaves & (panel + 1 == panels)
+                    step = select(leaving, 4 * third * words[STEP_W], columns // pairs)
+                    block_step = select(leaving, in_plane, lanes * step)
                     second, right = (k == 4) | (k == 5), select(k >= 5, 1, 0)
                     shift = select(second, rows, 0)
                     for t in range(pairs):
@@ -372,11 +371,14 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
                         acc = tile_zero(rows, vectors, lanes)
                         if k > 0:
                             acc = tile_load(select(second, v, u), columns, width, rows, vectors, rows, vectors, lanes)
+                        later = ahead + t * half_in * block_step
+                        if leaving:
+                            later = place_of(words, (after + t) * 2 * rows + k // 2 * third)
+                            later += x + k % 2 * half_in * in_plane
                         for block in range(half_in):
                             ask(at + (block + 1) * at_step, rows, lanes)
-                            later = ahead + t * pair_step + block * block_step
                             acc = multiply(acc, at + block * at_step, width, 4, w + block * across, columns, lanes, 4,
-                                           later, step, every)
+                                           later + block * block_step, step, every)
                             if fresh and k == 1:
                                 add_up(a11 + block * x_step, a12 + block * x_step, s + block * side, s_step)
                         if (k == 0) | (k == 2) | (k == 3):
