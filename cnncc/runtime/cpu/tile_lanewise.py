@@ -82,29 +82,38 @@ def store_pairs(typingctx, address, step, value, group):
 
 
 @intrinsic(prefer_literal=True)
-def tile_slide_pairs(typingctx, tile, x, w, odd, taps, stride):
-    """``tile[r][l] += sum over t < taps of x[r * stride + t][l // 2 * 2 + odd] * w[t][l]``.
+def tile_slide_pairs(typingctx, tile, x, x_step, w, odd, pairs, taps, stride):
+    """``tile[r][l] += sum over p < pairs, t < taps of x[p][r * stride + t][l // 2 * 2 + odd] * w[p][t][l]``.
 
-    x and w are addresses of consecutive vectors. Each vector of x is read once, by an instruction that doubles its
-    lanes on the way. ``odd``, ``taps`` and ``stride`` are constants.
+    x[p] and w are addresses of consecutive vectors, x[p] = x + p * x_step. Each vector of x is read once, by an
+    instruction that doubles its lanes on the way. ``odd``, ``pairs``, ``taps`` and ``stride`` are constants.
     """
     if not isinstance(tile, Tile) or tile.vectors != 1:
         return None
-    parity, count, step, lanes = constant(odd), constant(taps), constant(stride), tile.lanes
+    parity, count, width, step, lanes = constant(odd), constant(pairs), constant(taps), constant(stride), tile.lanes
 
     def codegen(context, builder, sig, args):
-        value, x, w = args[:3]
+        value, x, x_step, w = args[:4]
         acc = unpack(builder, value, tile)
         order = ir.Constant(ir.VectorType(I32, lanes), [lane // 2 * 2 + parity for lane in range(lanes)])
-        weights = [_load(builder, builder.add(w, I64(t * lanes * 4)), lanes) for t in range(count)]
-        for column in range((tile.rows - 1) * step + count):
-            users = [(r, column - r * step) for r in range(tile.rows) if 0 <= column - r * step < count]
-            if not users:
-                continue
-            pixel = _load(builder, builder.add(x, I64(column * lanes * 4)), lanes)
-            doubled = builder.shuffle_vector(pixel, pixel, order)
-            for r, t in users:
-                acc[r] = emit_fma(builder, doubled, weights[t], acc[r])
+        for p in range(count):
+            weights = [_load(builder, builder.add(w, I64((p * width + t) * lanes * 4)), lanes) for t in range(width)]
+            start, pixels = builder.add(x, builder.mul(x_step, I64(p))), {}
+            for r, t in _by_taps(tile.rows, width, step, lanes):
+                at = r * step + t
+                if at not in pixels:
+                    pixel = _load(builder, builder.add(start, I64(at * lanes * 4)), lanes)
+                    pixels[at] = builder.shuffle_vector(pixel, pixel, order)
+                acc[r] = emit_fma(builder, pixels[at], weights[t], acc[r])
         return pack(builder, acc, tile)
 
-    return signature(tile, tile, types.int64, types.int64, odd, taps, stride), codegen
+    return signature(tile, tile, *(types.int64,) * 3, odd, pairs, taps, stride), codegen
+
+
+def _by_taps(rows: int, taps: int, stride: int, lanes: int):
+    """All (row, tap), tap by tap for as many rows as have registers for their pixels (at most 7): an FMA waits for that
+    of its row and the tap before."""
+    registers = 16 if lanes == 8 else 32
+    some = min(7, max(1, (registers - 1 - rows - taps) // stride))
+    for first in range(0, rows, some):
+        yield from ((r, t) for t in range(taps) for r in range(first, min(first + some, rows)))

@@ -182,6 +182,7 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
 
     tile_finish = store_through(build_activation(activation))
     width, columns, narrow, row_step = 4 * lanes, 4 * lanes * vectors, group > 0, 4 * lanes * stride
+    x_asks, y_asks = (ceil_div(rows * stride, 6), ceil_div(rows, 6)) if narrow else (ceil_div(rows * stride, 3), 0)
     pairs, strip_bytes = max(1, group // 2), width * taps if narrow else lanes * columns
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
     word_count, (X, W, BIAS, ADD, Y, SCRATCH) = len(word), range(6)
@@ -210,12 +211,20 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
                 store(target + (p * ring_w + at) * width, splat(0.0, lanes))
 
     @register_jitable
-    def copy(target, ring_w, begin, end, row, ahead):
-        """Pixels begin .. end-1 of a row of the ring, from those at ``row``; what lies ``ahead`` is asked for."""
+    def copy(target, ring_w, begin, end, row):
+        """Pixels begin .. end-1 of a row of the ring, from those at ``row``."""
         for at in range(begin, end):
-            place = row + at * width
-            prefetch(place + ahead)
-            put(target + at * width, ring_w, load(place, lanes))
+            put(target + at * width, ring_w, load(row + at * width, lanes))
+
+    @register_jitable
+    def ask(words, x, y, turn):
+        """Of what a tile needs to begin with, the part number ``turn`` of 3 or, where narrow, 6: its pixels at ``x``
+        of the rows that are copied next and, where narrow, the results of the tile at ``y``."""
+        for row in range(stride):
+            for i in range(x_asks):
+                prefetch(x + (row * words[IN_W] + turn * x_asks + i) * width)
+        for i in range(y_asks):
+            prefetch_to_write(y + (turn * y_asks + i) * width)
 
     @register_jitable
     def aim(words, table):
@@ -246,30 +255,36 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
                         clear(target, ring_w, left, right)
                     else:
                         place = x + ((block * in_d + z) * in_h + y + row) * in_w * width
-                        copy(target, ring_w, left, right, place, words[STRIDE_H] * in_w * width)
+                        copy(target, ring_w, left, right, place)
 
     @register_jitable
-    def reduce_wide(acc, words, column, table, lines, w, ahead, step):
-        k_w, tap_step = words[K_W], words[DILATION_W] * width
-        for line in range(lines):
-            x = load_i64(table + 8 * line) + column
-            for t in range(k_w):
-                strip = line * k_w + t
-                v, later = w + strip * strip_bytes, ahead + strip * lanes * step
-                acc = tile_fma_even_ahead(acc, x + t * tap_step, row_step, 4, v, columns, lanes, 4, later, step, every)
+    def reduce_wide(acc, words, column, table, lines, w, ahead, step, coming):
+        k_h, k_w, tap_step = words[K_H], words[K_W], words[DILATION_W] * width
+        in_plane = words[IN_D] * words[IN_H] * words[IN_W] * width
+        for plane in range(lines // k_h):
+            for k in range(k_h):
+                line = plane * k_h + k
+                x = load_i64(table + 8 * line) + column
+                ask(words, coming + plane * in_plane, 0, k)
+                for t in range(k_w):
+                    strip = line * k_w + t
+                    v, later = w + strip * strip_bytes, ahead + strip * lanes * step
+                    acc = tile_fma_even_ahead(acc, x + t * tap_step, row_step, 4, v, columns, lanes, 4, later, step,
+                                              every)
         return acc
 
     def build_half(odd):
         """What the even or the odd channels of all pairs add to a tile."""
 
         @register_jitable
-        def half(acc, words, column, table, lines, w):
-            count, tap_step, pair_step = words[K_W] // taps * pairs, words[DILATION_W] * width, words[RING_W] * width
+        def half(acc, words, column, table, lines, w, coming, y):
+            strips, tap_step, pair_step = words[K_W] // taps, words[DILATION_W] * width, words[RING_W] * width
             for line in range(lines):
                 x = load_i64(table + 8 * line) + column
-                for i in range(count):
-                    place, v = x + i // pairs * tap_step + i % pairs * pair_step, w + (line * count + i) * strip_bytes
-                    acc = tile_slide_pairs(acc, place, v, odd, taps, stride)
+                ask(words, coming, y, odd * 3 + line)
+                for t in range(strips):
+                    v = w + (line * strips + t) * pairs * strip_bytes
+                    acc = tile_slide_pairs(acc, x + t * tap_step, pair_step, v, odd, pairs, taps, stride)
             return acc
 
         return half
@@ -277,15 +292,16 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
     even_half, odd_half = build_half(0), build_half(1)
 
     @register_jitable
-    def reduce_narrow(acc, words, column, table, lines, w):
-        acc = even_half(acc, words, column, table, lines, w)
-        return odd_half(acc, words, column, table, lines, w + lines * (words[K_W] // taps * pairs) * strip_bytes)
+    def reduce_narrow(acc, words, column, table, lines, w, coming, y):
+        acc = even_half(acc, words, column, table, lines, w, coming, y)
+        w += lines * (words[K_W] // taps * pairs) * strip_bytes
+        return odd_half(acc, words, column, table, lines, w, coming, y)
 
     @register_jitable
-    def reduce(acc, words, column, table, lines, w, ahead, step):
+    def reduce(acc, words, column, table, lines, w, ahead, step, coming, y):
         if narrow:
-            return reduce_narrow(acc, words, column, table, lines, w)
-        return reduce_wide(acc, words, column, table, lines, w, ahead, step)
+            return reduce_narrow(acc, words, column, table, lines, w, coming, y)
+        return reduce_wide(acc, words, column, table, lines, w, ahead, step, coming)
 
     @register_jitable
     def clear_sides(words, left, right):
@@ -322,6 +338,8 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
                 first = row * words[STRIDE_H]
                 fill(words, x, d, y_in, max(filled, first), first + ring, left, right)
                 filled = first + ring
+                z = d * words[STRIDE_D] - words[PAD_D]
+                coming = x + ((z * words[IN_H] + y_in + filled) * words[IN_W]) * width
                 places = table + first % ring * lines * 8
                 asked, line_at = ((h + row) * segments + segment) * across, (d * out_h + h + row) * out_w + start
                 for tile in range(tiles):
@@ -329,13 +347,15 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
                     for i in range(across):
                         p = i * rows
                         at = channels + (line_at + p) * width
-                        y = words[Y] + at
-                        for v in range(vectors):
-                            for r in range(rows):
-                                prefetch_to_write(y + v * plane + r * width)
+                        if not narrow:
+                            for v in range(vectors):
+                                for r in range(rows):
+                                    prefetch_to_write(words[Y] + at + v * plane + r * width)
+                        next_y = words[Y] + at + (rows if i + 1 < across else out_w - p) * width
                         ahead = panel + tiles * panel_bytes + (asked + i) * panel_bytes // columns * step
                         acc = tile_of_row(bias + tile * columns, width, rows, vectors, lanes)
-                        acc = reduce(acc, words, p * row_step, places, lines, panel, ahead, step)
+                        acc = reduce(acc, words, p * row_step, places, lines, panel, ahead, step,
+                                     coming + p * row_step, next_y)
                         tile_finish(acc, words[Y], words[ADD], at, width, plane, valid - p,
                                     out_blocks - tile * vectors, a, b)
 
