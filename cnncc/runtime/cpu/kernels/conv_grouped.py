@@ -31,7 +31,7 @@ DIMS = (
     "units", "in_blocks", "out_blocks", "tiles", "group_rows", "row_groups", "segment", "segments",
     "ring", "ring_w", "table", "a", "b",
 )  # fmt: skip
-TASK_FMAS, RING_BYTES = 1 << 15, 24 << 10
+TASK_FMAS, TASKS, RING_BYTES = (1 << 16, 1 << 15), 16, 24 << 10
 SLIDING_TAPS = (2, 3, 4, 5, 7)
 # (rows, vectors) by lanes, with the share of the FMA limit that they reach
 WIDE_TILES = {
@@ -96,12 +96,18 @@ def _segment(shape: ConvShape, lanes: int, rows: int) -> int:
     return ceil_div(tiles, ceil_div(tiles, count)) * rows
 
 
-def _group_rows(shape: ConvShape, lanes: int) -> int:
-    """Output rows of a task: worth claiming, and few rows that two tasks copy."""
-    out_h, blocks = shape.out_size[1], ceil_div(shape.out_channels // shape.groups, lanes)
-    row_fmas = shape.out_size[2] * blocks * (shape.channels // shape.groups) * shape.taps
-    rows = min(out_h, max(ceil_div(TASK_FMAS, row_fmas), 4 * (shape.kernel[1] - 1) * shape.dilation[1]))
-    return ceil_div(out_h, ceil_div(out_h, rows))
+def _group_rows(shape: ConvShape, lanes: int, segments: int) -> int:
+    """Output rows of a task: few rows that two tasks copy, but tasks enough for some threads as far as each is worth
+    claiming."""
+    group, out_group, out_h = shape.channels // shape.groups, shape.out_channels // shape.groups, shape.out_size[1]
+    row_fmas = shape.out_size[2] * ceil_div(out_group, lanes) * group * shape.taps
+    units = shape.images * shape.out_size[0] * segments * ceil_div(shape.groups, max(1, lanes // group))
+    for fmas in TASK_FMAS:
+        rows = min(out_h, max(ceil_div(fmas, row_fmas), 4 * (shape.kernel[1] - 1) * shape.dilation[1]))
+        row_groups = ceil_div(out_h, rows)
+        if units * row_groups >= TASKS:
+            break
+    return ceil_div(out_h, row_groups)
 
 
 def launch(
@@ -116,10 +122,10 @@ def launch(
     units = ceil_div(shape.channels, lanes) if narrow else shape.groups
     in_blocks, out_blocks = ceil_div(group, lanes), ceil_div(shape.out_channels // shape.groups, lanes)
     tiles, taps = ceil_div(out_blocks, vectors), sliding_taps(shape, lanes)
-    group_rows = _group_rows(shape, lanes)
-    row_groups = ceil_div(shape.out_size[1], group_rows)
     segment = _segment(shape, lanes, rows)
     segments = ceil_div(shape.out_size[2], segment)
+    group_rows = _group_rows(shape, lanes, segments)
+    row_groups = ceil_div(shape.out_size[1], group_rows)
     ring, ring_w, kept = _ring(shape, lanes, segment)
     table = kept * width
     dims = (
@@ -300,6 +306,7 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
     @register_jitable
     def reduce(acc, words, column, table, lines, w, ahead, step, coming, y):
         if narrow:
+            prefetch(ahead)
             return reduce_narrow(acc, words, column, table, lines, w, coming, y)
         return reduce_wide(acc, words, column, table, lines, w, ahead, step, coming)
 
@@ -321,6 +328,7 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
         across, segments = words[SEGMENT] // rows, words[SEGMENTS]
         panel_bytes = lines * words[K_W] * (width * group if narrow else lanes * columns)
         step = columns // (out_h * ((out_w + (rows - 1)) // rows))
+        tile_bytes = panel_bytes // (out_h * across * segments) if narrow else panel_bytes // columns * step
         a, b = word_float(words[A]), word_float(words[B])
         aim(words, table)
         for task in range(begin, end):
@@ -352,7 +360,7 @@ def build(lanes: int, rows: int, vectors: int, group: int, taps: int, stride: in
                                 for r in range(rows):
                                     prefetch_to_write(words[Y] + at + v * plane + r * width)
                         next_y = words[Y] + at + (rows if i + 1 < across else out_w - p) * width
-                        ahead = panel + tiles * panel_bytes + (asked + i) * panel_bytes // columns * step
+                        ahead = panel + tiles * panel_bytes + (asked + i) * tile_bytes
                         acc = tile_of_row(bias + tile * columns, width, rows, vectors, lanes)
                         acc = reduce(acc, words, p * row_step, places, lines, panel, ahead, step,
                                      coming + p * row_step, next_y)
