@@ -25,7 +25,7 @@ TILE_DIMS = (
 
 
 def is_winograd(shape: ConvShape) -> bool:
-    """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes."""
+    """3x3, 1x3 or 3x1, stride 1, no dilation, no groups, at most two spatial axes, something to compute."""
     return shape.kernel in ((1, 3, 3), (1, 1, 3), (1, 3, 1)) and shape.stride == (1, 1, 1) and _is_dense(shape)
 
 
@@ -35,7 +35,8 @@ def is_strided(shape: ConvShape) -> bool:
 
 
 def _is_dense(shape: ConvShape) -> bool:
-    return shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.pad[0] == 0 and shape.size[0] == 1
+    flat = shape.pad[0] == 0 and shape.size[0] == 1
+    return flat and shape.dilation == (1, 1, 1) and shape.groups == 1 and shape.images * shape.pixels > 0
 
 
 def output_tile(shape: ConvShape, m: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import cnncc
 from cnncc.ops import OPS
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
@@ -62,3 +63,14 @@ def test_nan_and_infinity_reach_only_the_tiles_that_read_them(m: int, kernel: tu
     assert np.isfinite(y[:, :, ~reached]).all()
     [direct] = op.reference(x, w)
     assert not np.isfinite(y[~np.isfinite(direct)]).any()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", ["0,32,8,8", "1,32,0,5"])
+def test_nothing_to_compute(size: str, stride: int) -> None:
+    """Sizes known when the network is compiled, so that an algorithm is chosen for them."""
+    network = cnncc.network(f"network nothing:\n  input x: f32[{size}]\n  output y = conv 32 3x3 stride {stride} pad 1")
+    session = cnncc.InferenceSession(cnncc.compile(network, warm=False))
+    shape = tuple(map(int, size.split(",")))
+    [y] = session.run(None, {"x": np.zeros(shape, np.float32)})
+    assert y.shape == (shape[0], 32, *(-(-n // stride) for n in shape[2:]))
