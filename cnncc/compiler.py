@@ -210,10 +210,10 @@ def _tuned(plan: Plan, lowered: Callable[[ConvLowering], Plan], accuracy: str, t
     return plan
 
 
-def optimise(graph: Graph, level: int = 2, *, target: str = "cpu", dump_ir: str | Path | None = None,
+def optimise(graph: Graph, level: int = 2, *, target: str = "", dump_ir: str | Path | None = None,
              on_event: Event | None = None) -> list[PassRecord]:
-    """Runs the pipeline of `level`, and at level 2 the target's, on the graph, in place; one record for each pass that
-    ran."""
+    """Runs the pipeline of `level`, and at level 2 the target's if there is one, on the graph, in place; one record for
+    each pass that ran."""
     from .passes.manager import run_passes
     from .passes.pipeline import PIPELINES, TARGETS
 

@@ -60,6 +60,10 @@ def _macs(op: Op, inputs: Sequence[TensorType | None], outputs: Sequence[TensorT
     if x is not None and op.op_type in _CONVOLUTIONS:  # each output sums over w[oc]
         w = inputs[_CONVOLUTIONS[op.op_type]]
         return 0 if w is None else math.prod(outputs[0].shape) * math.prod(w.shape[1:])
+    if x is not None and op.op_type == "PointwiseDepthwiseConv":  # a product for each pixel of X, then those of a Conv
+        w, v = inputs[1:3]
+        return 0 if w is None or v is None else (math.prod((x.shape[0], *x.shape[2:], *w.shape))
+                                                 + math.prod((*outputs[0].shape, *v.shape[1:])))
     if x is not None and op.op_type == "ConvTranspose":  # each input is spread by w[c]
         w = inputs[1]
         return 0 if w is None else math.prod(x.shape) * math.prod(w.shape[1:])

@@ -85,6 +85,19 @@ def test_a_plan_gives_back_its_network() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", ["", " nobias"])
+def test_convolutions_in_one_pass_are_given_back_one_by_one(bias: str) -> None:
+    text = f"network pair:\n  input x: f32[1,4,30,30]\n  conv 48 1x1{bias}\n  relu\n  output y = depthwise 3x3{bias}"
+    plan = cnncc.compile(cnncc.network(text))
+    assert "conv_pointwise_depthwise" in {step.kernel for step in plan.steps}
+    graph = graph_of_plan(plan)
+    assert [node.op.op_type for node in graph.nodes] == ["Conv", "Conv"]
+    assert [node.op_type for node in export_model(graph).graph.node] == ["Conv", "Relu", "Conv"]
+    x = random_inputs([(1, 4, 30, 30)])[0]
+    [found], expected = evaluate(graph, {"x": x}).values(), cnncc.InferenceSession(plan).run(None, {"x": x})[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_startup(lenet: Case) -> None:
     found, left_out = measure_startup(lenet, ["cnncc", "onnxruntime"], 1, repeats=1)
     assert [s.engine for s in found] == ["cnncc", "onnxruntime"] and not left_out

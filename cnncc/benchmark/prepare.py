@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UnsupportedError
-from ..ir import Graph, TensorType, Value
+from ..ir import Graph, Op, TensorType, Value
+from ..ops.pointwise_depthwise import PointwiseDepthwiseConv
 from ..plan import REORDER, Plan
 from .compare import OURS, Array, Case
 
@@ -69,7 +70,8 @@ def random_inputs(shapes: Sequence[Sequence[int]]) -> list[Array]:
 
 
 def graph_of_plan(plan: Plan) -> Graph:
-    """The network that a plan computes, as a graph: its operators with their weights, without layouts."""
+    """The network that a plan computes, as a graph: its operators with their weights, without layouts, and convolutions
+    that run in one pass each for itself."""
     graph = Graph(plan.name)
     values: dict[int, Value] = {}
     for port in plan.inputs:
@@ -83,8 +85,15 @@ def graph_of_plan(plan: Plan) -> Graph:
             assert source is not None
             values[step.outputs[0]] = source
             continue
+        op: Op = step.op
+        if isinstance(op, PointwiseDepthwiseConv):
+            x, w, v, b, d = (*inputs, None, None)[:5]
+            assert w is not None
+            first = [x, w] if b is None else [x, w, b]
+            middle = graph.add_node(op.pointwise, first, name=f"{step.name}.pointwise").output
+            op, inputs = op.depthwise(w.type.static_shape[0]), [middle, v] if d is None else [middle, v, d]
         names = [graph.fresh_name(plan.buffers[n].name) for n in step.outputs]
-        node = graph.add_node(step.op, inputs, name=step.name, outputs=names)
+        node = graph.add_node(op, inputs, name=step.name, outputs=names)
         values |= dict(zip(step.outputs, node.outputs, strict=True))
     graph.set_outputs([values[port.buffer] for port in plan.outputs], [port.name for port in plan.outputs])
     return graph

@@ -14,6 +14,7 @@ __all__ = ["OPS"]
 _MODULES = {
     "conv": "Conv",
     "conv_transpose": "ConvTranspose",
+    "pointwise_depthwise": "PointwiseDepthwiseConv",
     "deform_conv": "DeformConv",
     "batch_norm": "BatchNormalization",
     "normalization": "GroupNormalization InstanceNormalization LayerNormalization LpNormalization "

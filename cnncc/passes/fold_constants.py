@@ -32,7 +32,7 @@ _LABORIOUS = frozenset({
 
 # The operands that kernels pack when a plan is loaded, by operator.
 WEIGHT_OPERANDS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (1,), "PRelu": (1,),
-                    "BatchNormalization": (1, 2, 3, 4)}
+                    "PointwiseDepthwiseConv": (1, 2, 3, 4), "BatchNormalization": (1, 2, 3, 4)}
 
 
 def fold_constants(graph: Graph) -> bool:

@@ -19,6 +19,7 @@ from .fold_scale import fold_scale
 from .fold_shape_arithmetic import fold_shape_arithmetic
 from .fuse_activation import fuse_activation
 from .fuse_attention import fuse_attention
+from .fuse_depthwise import fuse_depthwise
 from .fuse_elementwise import fuse_elementwise
 from .fuse_integer_scale import fuse_integer_scale
 from .fuse_pad import fuse_pad
@@ -60,6 +61,7 @@ PASSES: dict[str, Pass] = {one.__name__: one for one in (
     fold_shape_arithmetic,
     fuse_activation,
     fuse_attention,
+    fuse_depthwise,
     fuse_elementwise,
     fuse_integer_scale,
     fuse_pad,
@@ -167,6 +169,6 @@ PIPELINES: dict[int, Pipeline] = {
 
 # What a target has done after -O2, because its kernels ask for it.
 TARGETS: dict[str, Pipeline] = {
-    "cpu": (),
+    "cpu": (fuse_depthwise,),
     "cuda": (fuse_elementwise,),
 }

@@ -103,6 +103,15 @@ def test_what_has_no_kernel_says_why(folder: Path) -> None:
     assert found.chosen == "reference" and "f32 only" in found.reason
 
 
+def test_two_convolutions_in_one_pass_have_one_line(folder: Path) -> None:
+    """Estimated for one image where the batch is symbolic."""
+    text = "network pair:\n  input x: f32[N,4,30,30]\n  conv 48 1x1\n  relu\n  output z = depthwise 3x3"
+    plan = cnncc.compile(cnncc.network(text), warm=False, lanes=16)
+    [found] = explain(plan, "default", Findings({}))
+    assert found.chosen == "conv_pointwise_depthwise rows=8 vectors=3" and found.bound == "32 u sum|v|sum|x||w|"
+    assert round(found.estimate * 16e6) == 30 * 30 * 4 * 48 + 28 * 28 * 48 * 9 and not found.alternatives
+
+
 def test_a_tuned_plan_computes_the_same(folder: Path, model: Path) -> None:
     plain = cnncc.compile(model, shapes={"N": 1})
     expected = output(plain)

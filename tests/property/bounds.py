@@ -52,8 +52,7 @@ def error_bound(op: Op, arrays: Sequence[Array | None], choice: Choice | None, w
 def _linear(op: Op) -> Op:
     """The operator without activation, its factors positive."""
     positive: dict[str, Any] = {name: abs(getattr(op, name)) for name in ("alpha", "beta") if hasattr(op, name)}
-    if hasattr(op, "activation"):
-        positive["activation"] = None
+    positive.update((name, None) for name in ("activation", "inner") if hasattr(op, name))
     return dataclasses.replace(op, **positive)
 
 
@@ -61,6 +60,9 @@ def _terms(op: Op, sizes: Sequence[Array | None]) -> int:
     """How many products, or numbers, an output element is the sum of, at most."""
     x, w = (*sizes, None)[:2]
     assert x is not None
+    if op.op_type == "PointwiseDepthwiseConv":  # relative to sums of sums: both sums' errors, one after the other
+        assert w is not None and sizes[2] is not None
+        return w[0].size + sizes[2][0].size
     if op.op_type in ("Conv", "ConvTranspose"):
         assert w is not None
         return w[0].size if op.op_type == "Conv" else w.size // w.shape[1]

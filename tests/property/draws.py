@@ -14,7 +14,7 @@ import numpy as np
 
 from cnncc.ir import Activation, Op
 from cnncc.ops import OPS
-from cnncc.runtime.cpu.kernels import conv_direct, conv_first, conv_grouped, conv_plain
+from cnncc.runtime.cpu.kernels import conv_direct, conv_first, conv_grouped, conv_plain, conv_pointwise_depthwise
 from cnncc.runtime.cpu.lower.conv import ALGORITHMS, conv_shape
 from cnncc.runtime.cpu.lowering import BLOCKED, PLAIN, Choice
 
@@ -177,6 +177,26 @@ def draw_grouped(rng: Random, lanes: int) -> Case:
                        group * int(rng.choice([4, 8, 30])), group, curved=False)
 
 
+def draw_pointwise_depthwise(rng: Random, lanes: int) -> Case:
+    """Pads, strides down and heights as they come; what kernels are compiled for is drawn from few."""
+    taps, stride = ((3, 1), (3, 2), (5, 2))[rng.integers(3)]
+    high, down = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    pads = (*several(rng, 0, high + 1, 1), *several(rng, 0, taps, 1), *several(rng, 0, high + 1, 1),
+            *several(rng, 0, taps, 1))
+    size = (int(max(1, rng.integers(1, 24), high - pads[0] - pads[2])), int(rng.integers(6 * stride + taps, 40)))
+    channels, outs = several(rng, 1, 3 * lanes, 1)[0], several(rng, 1, 5 * lanes, 1)[0]
+    op = OPS["PointwiseDepthwiseConv"](pads=pads, strides=(down, stride), activation=CLIPS[rng.integers(3)],
+                                       inner=CLIPS[rng.integers(3)])
+    kind = NUMBERS[rng.integers(len(NUMBERS))]
+    x = numbers(rng, (int(rng.integers(1, 3)), channels, *size), kind)
+    w = numbers(rng, (outs, channels, 1, 1), WEIGHTS[rng.integers(len(WEIGHTS))])
+    v = numbers(rng, (outs, 1, high, taps), "normal")
+    b, d = (numbers(rng, (outs,), kind) if rng.integers(3) else None for _ in range(2))
+    params = pick(rng, [tile for tile in conv_pointwise_depthwise.TILES[lanes] if tile[0] <= size[1]])
+    choice = Choice("conv_pointwise_depthwise", params, (BLOCKED, *(PLAIN,) * 4), (BLOCKED,))
+    return Case(op, [x, w, v, b, d], (1, 2, 3, 4), choice, (BLOCKED, *(PLAIN,) * 4))
+
+
 def draw_transpose(rng: Random, lanes: int) -> Case:
     rank = int(rng.integers(1, 4))
     kernel, stride, dilation = several(rng, 1, 5, rank), several(rng, 1, 4, rank), several(rng, 1, 4, rank)
@@ -271,6 +291,7 @@ DRAWS: dict[str, Callable[[Random, int], Case]] = {
     "conv_grouped_1x1": draw_grouped,
     "LpPool": draw_pool("LpPool"),
     "conv_transpose": draw_transpose,
+    "conv_pointwise_depthwise": draw_pointwise_depthwise,
     "GlobalAveragePool": draw_global("GlobalAveragePool"),
     "GlobalMaxPool": draw_global("GlobalMaxPool"),
 }

@@ -22,6 +22,7 @@ _MODULES = {
     "kernels.conv_integer_depthwise": "conv_integer_depthwise",
     "kernels.conv_integer_first": "conv_integer_first",
     "kernels.conv_plain": "conv_plain",
+    "kernels.conv_pointwise_depthwise": "conv_pointwise_depthwise",
     "kernels.conv_strassen": "conv_strassen",
     "kernels.conv_transpose": "conv_transpose",
     "kernels.conv_winograd": "conv_winograd",

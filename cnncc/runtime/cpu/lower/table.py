@@ -14,6 +14,7 @@ _MODULES = {
     "conv_transpose": "ConvTranspose",
     "deform_conv": "DeformConv",
     "gemm": "Gemm MatMul",
+    "pointwise_depthwise": "PointwiseDepthwiseConv",
     "pool": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool",
     "elementwise": "Celu Elu Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softplus Softsign Swish "
                    "Tanh ThresholdedRelu Abs Add And BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr "

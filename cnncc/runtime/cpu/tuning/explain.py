@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ....costs import cost
+from ....ir import TensorType
 from ....ops.conv import Conv
-from ....plan import REFERENCE, Plan
+from ....ops.pointwise_depthwise import PointwiseDepthwiseConv
+from ....plan import REFERENCE, Plan, Step
 from ....records import record
 from ..lower.accuracy import strassen_bound, sum_bound, winograd_bounds
 from ..lower.algorithms import algorithm_name
-from ..lower.conv import ConvLowering
+from ..lower.conv import ConvLowering, assumed_shape
 from ..lowering import Tensor
 from .findings import Findings
 from .measure import Candidate, candidates_for, convolution
@@ -50,10 +53,11 @@ def explain(plan: Plan, accuracy: str, findings: Findings) -> list[ConvChoice]:
     found = []
     natives = iter(native_convolutions(plan))
     for step in plan.steps:
+        if isinstance(step.op, PointwiseDepthwiseConv) and step.kernel != REFERENCE:
+            found.append(_pair(plan, step))
         if not isinstance(step.op, Conv):
             continue
-        shapes = " ".join("x".join(map(str, plan.buffers[n].type.shape)) for n in (*step.inputs[:2], *step.outputs)
-                          if n is not None)
+        shapes = _shapes(plan, (*step.inputs[:2], *step.outputs))
         if step.kernel == REFERENCE:
             found.append(ConvChoice(step.name, shapes, REFERENCE, "", 0.0, None, (), step.reason))
             continue
@@ -67,6 +71,23 @@ def explain(plan: Plan, accuracy: str, findings: Findings) -> list[ConvChoice]:
         found.append(ConvChoice(step.name, shapes, chosen, bound, estimates[name] / 1e6, measured.get(chosen),
                                 _alternatives(candidates, estimates, measured, name)))
     return found
+
+
+def _shapes(plan: Plan, buffers: Sequence[int | None]) -> str:
+    return " ".join("x".join(map(str, plan.buffers[n].type.shape)) for n in buffers if n is not None)
+
+
+def _pair(plan: Plan, step: Step) -> ConvChoice:
+    """A 1x1 convolution and the depthwise one behind it: both are direct sums, and the estimate is of their products.
+    The error is relative to the second's sum over what the first sums, all in absolute values."""
+    x, w, v, y = (TensorType(t.dtype, assumed_shape(t.shape)) for n in (*step.inputs[:3], *step.outputs)
+                  if n is not None and (t := plan.buffers[n].type))
+    macs = cost(step.op, (x, w, v), (y,)).macs
+    assert isinstance(macs, int)
+    bound = sum_bound(math.prod(w.static_shape[1:])) + sum_bound(math.prod(v.static_shape[1:]))
+    return ConvChoice(step.name, _shapes(plan, (*step.inputs[:3], *step.outputs)),
+                      str(Candidate(step.kernel, step.params, 0.0)), f"{bound:.0f} u sum|v|sum|x||w|",
+                      macs / plan.lanes / 1e6, None)
 
 
 def _alternatives(candidates: list[Candidate], estimates: Mapping[str, float], measured: Mapping[str, float],
