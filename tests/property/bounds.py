@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnncc.ir import Op
+from cnncc.ops.conv import Conv
 from cnncc.runtime.cpu import native
 from cnncc.runtime.cpu.kernels import conv_strassen
 from cnncc.runtime.cpu.lower.accuracy import strassen_bound, sum_bound, winograd_bounds
@@ -87,7 +88,8 @@ def _transformed(sizes: Sequence[Array | None], bounds: Array | float, largest: 
 
 def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
     """[N, 1, *out]: the largest |x| in the input tile from which Winograd's algorithm makes each output pixel."""
-    shape = conv_shape(op, x.shape, w)  # type: ignore[arg-type]
+    assert isinstance(op, Conv)
+    shape = conv_shape(op, x.shape, w)
     tile = output_tile(shape, m)
     reach = [input_length(t, s) for t, s in zip(tile, shape.stride[1:], strict=True)]
     step = [t * s for t, s in zip(tile, shape.stride[1:], strict=True)]
@@ -102,7 +104,8 @@ def largest_of_tiles(x: Array, op: Op, w: tuple[int, ...], m: int) -> Array:
 
 def largest_of_pairs(x: Array, op: Op, w: tuple[int, ...]) -> Array:
     """[N, 1, *out]: the largest |x| of the two pixels that Strassen's algorithm pairs."""
-    strides = conv_shape(op, x.shape, w).stride[5 - len(w):]  # type: ignore[arg-type]
+    assert isinstance(op, Conv)
+    strides = conv_shape(op, x.shape, w).stride[5 - len(w):]
     x = x[:, :, *(slice(None, None, step) for step in strides)]
     flat = np.abs(x).max(1).reshape(len(x), -1).astype(np.float64)
     rows = conv_strassen.choose_rows(flat.shape[1], native.host_lanes())

@@ -9,6 +9,7 @@ and ``rows`` broadcasts per i. With rows * vectors + vectors + 1 registers it ru
 """
 
 from llvmlite import ir
+from llvmlite.ir.instructions import LoadInstr
 from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, models, register_model
@@ -166,6 +167,40 @@ def emit_weights(builder, kind: Tile, base, step, masks=None):
     return load
 
 
+class _VolatileLoad(LoadInstr):
+    """Not moved past others nor made one with them: what one FMA needs becomes its memory operand."""
+
+    def descr(self, buf):
+        super().descr(buf)
+        buf[-1] = buf[-1].replace("load", "load volatile", 1)
+
+
+class _RereadWeights(list):
+    """The vectors of an update, of which the last is loaded whenever it is asked for."""
+
+    def __init__(self, builder, address, kind: Tile) -> None:
+        self.builder, self.address, self.kind, self.width = builder, address, vector(kind.lanes), 4 * kind.lanes
+        super().__init__(self.load(v) for v in range(kind.vectors - 1))
+
+    def load(self, v: int):
+        place = self.builder.add(self.address, I64(self.width * v))
+        load = self.builder.load(pointer(self.builder, place, self.kind), align=4)
+        load.__class__ = _VolatileLoad  # the builder has no such load
+        return load
+
+    def __getitem__(self, v):
+        return super().__getitem__(v) if v < len(self) else self.load(v)
+
+
+def emit_weights_anew(builder, kind: Tile, base, step):
+    """As ``emit_weights``, the last vector anew for each row."""
+
+    def load(i, u):
+        return _RereadWeights(builder, builder.add(base, builder.mul(builder.add(i, I64(u)), step)), kind)
+
+    return load
+
+
 def rows_through(builder: ir.IRBuilder, table, rows: int, x_step):
     """Addresses of x_r[i], where ``table`` holds the addresses of x_r[0]."""
     starts = load_addresses(builder, table, rows)
@@ -240,22 +275,29 @@ def tile_fma_ahead(typingctx, tile, rows_at, x_step, w, w_step, count, unroll, a
     return signature(tile, tile, *kinds), codegen
 
 
-@intrinsic(prefer_literal=True)
-def tile_fma_even_ahead(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, step, every):
-    """As ``tile_fma_even``, asking for cache lines as ``tile_fma_ahead``."""
-    if not isinstance(tile, Tile):
-        return None
-    times, apart = constant(unroll), constant(every)
-    kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64, every)
+def _fma_even_ahead(load_weights):
+    @intrinsic(prefer_literal=True)
+    def tile_fma_even_ahead(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, step, every):
+        """As ``tile_fma_even``, asking for cache lines as ``tile_fma_ahead``."""
+        if not isinstance(tile, Tile):
+            return None
+        times, apart = constant(unroll), constant(every)
+        kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64, every)
 
-    def codegen(context, builder, sig, args):
-        value, x, row_step, x_step, w, w_step, count, _, ahead, step, _ = literal_values(args, sig.args)
+        def codegen(context, builder, sig, args):
+            value, x, row_step, x_step, w, w_step, count, _, ahead, step, _ = literal_values(args, sig.args)
+            row_address = rows_apart(builder, x, row_step, x_step)
+            weights = load_weights(builder, tile, w, w_step)
+            return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, step, apart))
 
-        row_address = rows_apart(builder, x, row_step, x_step)
-        weights = emit_weights(builder, tile, w, w_step)
-        return emit_reduction(builder, tile, value, count, times, row_address, weights, (ahead, step, apart))
+        return signature(tile, tile, *kinds), codegen
 
-    return signature(tile, tile, *kinds), codegen
+    return tile_fma_even_ahead
+
+
+tile_fma_even_ahead = _fma_even_ahead(emit_weights)
+# For tiles whose accumulators leave no register for the last vector of weights.
+tile_fma_even_rereading = _fma_even_ahead(emit_weights_anew)
 
 
 @intrinsic(prefer_literal=True)

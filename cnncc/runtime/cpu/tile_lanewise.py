@@ -13,12 +13,42 @@ def _load(builder: ir.IRBuilder, address: ir.Value, lanes: int) -> ir.Value:
     return builder.load(pointer(builder, address, vector(lanes)), align=4)
 
 
-@intrinsic(prefer_literal=True)
-def tile_slide(typingctx, tile, x, first, limit, zeros, w, taps, stride):
-    """``tile[r] += sum over t < taps of x[first + r * stride + t] * w[t]``: one kernel row over one image row.
+def _emit_slide(builder: ir.IRBuilder, tile: Tile, value: ir.Value, w: ir.Value, count: int, step: int, pixel_at):
+    """``value[r] += sum over t < count of x[r * step + t] * w[t]``; ``pixel_at`` gives a vector of x by its index."""
+    acc = unpack(builder, value, tile)
+    weights = [_load(builder, builder.add(w, I64(t * tile.lanes * 4)), tile.lanes) for t in range(count)]
+    for column in range((tile.rows - 1) * step + count):
+        users = [(r, column - r * step) for r in range(tile.rows) if 0 <= column - r * step < count]
+        pixel = pixel_at(column) if users else None
+        for r, t in users:
+            acc[r] = emit_fma(builder, pixel, weights[t], acc[r])
+    return pack(builder, acc, tile)
 
-    x and w are addresses of consecutive vectors; an index of x outside 0 .. limit-1 reads the vector at ``zeros``.
-    Each vector of x is read once. ``taps`` and ``stride`` are constants.
+
+@intrinsic(prefer_literal=True)
+def tile_slide(typingctx, tile, x, w, taps, stride):
+    """``tile[r] += sum over t < taps of x[r * stride + t] * w[t]``: one kernel row over one image row.
+
+    x and w are addresses of consecutive vectors. Each vector of x is read once. ``taps`` and ``stride`` are constants.
+    """
+    if not isinstance(tile, Tile) or tile.vectors != 1:
+        return None
+    count, step, width = constant(taps), constant(stride), tile.lanes * 4
+
+    def codegen(context, builder, sig, args):
+        value, x, w = args[:3]
+
+        def pixel_at(column):
+            return _load(builder, builder.add(x, I64(column * width)), tile.lanes)
+
+        return _emit_slide(builder, tile, value, w, count, step, pixel_at)
+
+    return signature(tile, tile, types.int64, types.int64, taps, stride), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_slide_within(typingctx, tile, x, first, limit, zeros, w, taps, stride):
+    """As ``tile_slide`` from pixel ``first`` on; an index of x outside 0 .. limit-1 reads the vector at ``zeros``.
     """
     if not isinstance(tile, Tile) or tile.vectors != 1:
         return None
@@ -26,19 +56,14 @@ def tile_slide(typingctx, tile, x, first, limit, zeros, w, taps, stride):
 
     def codegen(context, builder, sig, args):
         value, x, first, limit, zeros, w = args[:6]
-        acc = unpack(builder, value, tile)
-        weights = [_load(builder, builder.add(w, I64(t * width)), tile.lanes) for t in range(count)]
         start = builder.add(x, builder.mul(first, I64(width)))
-        for column in range((tile.rows - 1) * step + count):
-            users = [(r, column - r * step) for r in range(tile.rows) if 0 <= column - r * step < count]
-            if not users:
-                continue
+
+        def pixel_at(column):
             missing = builder.icmp_unsigned(">=", builder.add(first, I64(column)), limit)
             place = builder.select(missing, zeros, builder.add(start, I64(column * width)))
-            pixel = _load(builder, place, tile.lanes)
-            for r, t in users:
-                acc[r] = emit_fma(builder, pixel, weights[t], acc[r])
-        return pack(builder, acc, tile)
+            return _load(builder, place, tile.lanes)
+
+        return _emit_slide(builder, tile, value, w, count, step, pixel_at)
 
     return signature(tile, tile, *(types.int64,) * 5, taps, stride), codegen
 

@@ -13,13 +13,12 @@ from numba import types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+from cnncc.runtime.cpu.kernel import LINE
 from cnncc.runtime.cpu.linear_map import emit_linear
 from cnncc.runtime.cpu.memory_access import emit_prefetch
 from cnncc.runtime.cpu.simd import F32, I64, emit_fma, pointer, splat_value, vector
 from cnncc.runtime.cpu.tile import emit_loop
 from cnncc.runtime.cpu.winograd import Axis
-
-LINE = 64
 
 
 def in_register(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:

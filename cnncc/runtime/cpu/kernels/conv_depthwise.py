@@ -95,7 +95,7 @@ def build(lanes: int, rows: int, activation: str, taps: int, stride: int):
     from cnncc.runtime.cpu.memory_access import load_words, outside, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import splat, store
     from cnncc.runtime.cpu.tile import tile_of_row
-    from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide
+    from cnncc.runtime.cpu.tile_lanewise import tile_lanewise, tile_slide_within
     from cnncc.runtime.cpu.tile_memory import store_through
 
     tile_finish = store_through(build_activation(activation))
@@ -115,7 +115,7 @@ def build(lanes: int, rows: int, activation: str, taps: int, stride: int):
         """All taps along one kernel row; ``first`` is the input column of pixel 0, tap 0."""
         in_w = words[IN_W]
         if sliding:
-            return tile_slide(acc, x, first, in_w, zeros, w, taps, stride)
+            return tile_slide_within(acc, x, first, in_w, zeros, w, taps, stride)
         step, dilation = words[STRIDE_W], words[DILATION_W]
         for t in range(words[K_W]):
             for r in range(rows):

@@ -108,44 +108,6 @@ def launch(
     return Launch(KERNEL, params, dims, first.images * tiles * bands, 1, scratch, reads, writes)
 
 
-def _build_slide():
-    """The intrinsic ``slide(tile, x, w, taps, stride)``: ``tile[r] += sum over t < taps of x[r * stride + t] * w[t]``.
-
-    x and w are addresses of consecutive vectors, each of which is read once; taps and stride are constants.
-    """
-    from numba import types
-    from numba.core.typing.templates import signature
-    from numba.extending import intrinsic
-
-    from cnncc.runtime.cpu.simd import I64, constant, emit_fma, pointer, vector
-    from cnncc.runtime.cpu.tile import Tile, pack, unpack
-
-    @intrinsic(prefer_literal=True)
-    def slide(typingctx, tile, x, w, taps, stride):
-        if not isinstance(tile, Tile) or tile.vectors != 1:
-            return None
-        count, step = constant(taps), constant(stride)
-
-        def codegen(context, builder, sig, args):
-            acc, x, w = unpack(builder, args[0], tile), args[1], args[2]
-
-            def vector_at(address, index):
-                place = builder.add(address, I64(4 * tile.lanes * index))
-                return builder.load(pointer(builder, place, vector(tile.lanes)), align=4)
-
-            weights = [vector_at(w, t) for t in range(count)]
-            for column in range((tile.rows - 1) * step + count):
-                users = [(r, column - r * step) for r in range(tile.rows) if 0 <= column - r * step < count]
-                pixel = vector_at(x, column) if users else None
-                for r, t in users:
-                    acc[r] = emit_fma(builder, pixel, weights[t], acc[r])
-            return pack(builder, acc, tile)
-
-        return signature(tile, tile, types.int64, types.int64, taps, stride), codegen
-
-    return slide
-
-
 def build(lanes: int, rows: int, vectors: int, side: int, inner: str, outer: str, taps: int, stride: int):
     """Compile-time constants are both tiles, both epilogues, and the taps and stride along a row."""
     from numba.extending import register_jitable
@@ -162,9 +124,9 @@ def build(lanes: int, rows: int, vectors: int, side: int, inner: str, outer: str
     )
     from cnncc.runtime.cpu.simd import splat, store
     from cnncc.runtime.cpu.tile import tile_fma_even, tile_of_row
+    from cnncc.runtime.cpu.tile_lanewise import tile_slide
     from cnncc.runtime.cpu.tile_memory import store_through
 
-    slide = _build_slide()
     finish_inner, finish_outer = store_through(build_activation(inner)), store_through(build_activation(outer))
     width, columns = 4 * lanes, 4 * lanes * vectors
     word = {name: i for i, name in enumerate(OPERANDS + DIMS)}
@@ -213,7 +175,7 @@ def build(lanes: int, rows: int, vectors: int, side: int, inner: str, outer: str
             for j in range(k_h):
                 if not outside(h + j, in_h):
                     at = ring + place * row_bytes + p * (stride * width)
-                    acc = slide(acc, at, w + j * (taps * width), taps, stride)
+                    acc = tile_slide(acc, at, w + j * (taps * width), taps, stride)
                 place = select(place + 1 < k_h, place + 1, 0)
             finish_outer(acc, y, 0, p * width, width, 0, side, 1, a, b)
 

@@ -197,62 +197,6 @@ def _build_intrinsics():
     return scaled, move, ask
 
 
-def _build_multiply():
-    """The intrinsic ``tile_fma_even_ahead`` for tiles whose accumulators leave no register for the last vector of
-    weights: each row reads it anew."""
-    from llvmlite.ir.instructions import LoadInstr
-    from numba import types
-    from numba.core.typing.templates import signature
-    from numba.extending import intrinsic
-
-    from cnncc.runtime.cpu.simd import I64, constant, pointer, vector
-    from cnncc.runtime.cpu.tile import Tile, emit_reduction, literal_values, rows_apart
-
-    class VolatileLoad(LoadInstr):
-        """Not moved past others nor made one with them: what one FMA needs becomes its memory operand."""
-
-        def descr(self, buf):
-            super().descr(buf)
-            buf[-1] = buf[-1].replace("load", "load volatile", 1)
-
-    class Weights(list):
-        """The vectors of an update, of which the last is loaded whenever it is asked for."""
-
-        def __init__(self, builder, address, vectors, lanes):
-            self.builder, self.address, self.kind, self.width = builder, address, vector(lanes), 4 * lanes
-            super().__init__(self.load(v) for v in range(vectors - 1))
-
-        def load(self, v):
-            place = self.builder.add(self.address, I64(self.width * v))
-            load = self.builder.load(pointer(self.builder, place, self.kind), align=4)
-            load.__class__ = VolatileLoad
-            return load
-
-        def __getitem__(self, v):
-            return super().__getitem__(v) if v < len(self) else self.load(v)
-
-    @intrinsic(prefer_literal=True)
-    def multiply(typingctx, tile, x, row_step, x_step, w, w_step, count, unroll, ahead, step, every):
-        if not isinstance(tile, Tile):
-            return None
-        times, apart = constant(unroll), constant(every)
-        kinds = (types.int64, row_step, x_step, types.int64, w_step, count, unroll, types.int64, types.int64, every)
-
-        def codegen(context, builder, sig, args):
-            value, x, row_step, x_step, w, w_step, count, _, ahead, step, _ = literal_values(args, sig.args)
-
-            def weights(i, u):
-                row = builder.add(w, builder.mul(builder.add(i, I64(u)), w_step))
-                return Weights(builder, row, tile.vectors, tile.lanes)
-
-            x_of_row = rows_apart(builder, x, row_step, x_step)
-            return emit_reduction(builder, tile, value, count, times, x_of_row, weights, (ahead, step, apart))
-
-        return signature(tile, tile, *kinds), codegen
-
-    return multiply
-
-
 def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
     """Compile-time constants are the tile, the epilogue and how many updates of the tile there are to one that asks for
     a cache line."""
@@ -261,12 +205,12 @@ def build(lanes: int, rows: int, vectors: int, activation: str, every: int):
     from cnncc.runtime.cpu.epilogue import build_activation
     from cnncc.runtime.cpu.memory_access import load_i64, load_words, select, stack, store_i64, word_float
     from cnncc.runtime.cpu.simd import load, splat, store
-    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_zero
+    from cnncc.runtime.cpu.tile import tile_fma_even_ahead, tile_fma_even_rereading, tile_zero
     from cnncc.runtime.cpu.tile_memory import store_through, tile_load, tile_store
 
     finish = store_through(build_activation(activation))
     scaled, move, ask = _build_intrinsics()
-    multiply = tile_fma_even_ahead if (rows + 1) * vectors < REGISTERS else _build_multiply()
+    multiply = tile_fma_even_ahead if (rows + 1) * vectors < REGISTERS else tile_fma_even_rereading
     width, columns = 4 * lanes, 4 * lanes * vectors
     side, across, tile_bytes, place_bytes = rows * width, lanes * columns, rows * columns, 16 * rows
     third = ceil_div(2 * rows, 3)  # of a pair's pixels

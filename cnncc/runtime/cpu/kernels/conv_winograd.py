@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from cnncc.runtime.cpu.conv_shape import ConvShape
-from cnncc.runtime.cpu.kernel import Kernel, Launch, ask_every, ceil_div, float_word, make_params
+from cnncc.runtime.cpu.kernel import LINE, Kernel, Launch, ask_every, ceil_div, float_word, make_params
 from cnncc.runtime.cpu.kernels.conv_direct import TILES
 from cnncc.runtime.cpu.winograd import transform_weights
 from cnncc.runtime.cpu.winograd_tiles import (
@@ -36,7 +36,6 @@ from cnncc.runtime.cpu.winograd_tiles import (
 OPERANDS = ("x", "w", "bias", "add", "y", "scratch")
 DIMS = (*TILE_DIMS, "oc_tiles", "block", "blocks", "oc_parts", "in_scratch", "a", "b")
 SCRATCH_BYTES = 768 << 10  # V and M together should stay in L2
-LINE = 64  # bytes by which points are moved apart, lest they meet in the same set of a cache
 TASKS = 32
 PACK_FLOATS = 1 << 16
 
@@ -151,7 +150,7 @@ def build(
         total = load_i64(args + IMAGES) * load_i64(args + TILES_H) * load_i64(args + TILES_W)
         a, b = word_float(load_i64(args + A)), word_float(load_i64(args + B))
         v_at, depth, u_step = load_i64(args + SCRATCH), in_blocks * width, channels * columns
-        v_step = block * depth + LINE
+        v_step = block * depth + LINE  # lest points meet in the same set of a cache
         m_at = v_at + points * v_step
         for task in range(begin, end):
             number, part = task // oc_parts, task % oc_parts

@@ -76,8 +76,8 @@ class _PointwiseDepthwise(Lowering):
         x, w, v = inputs[:3]
         assert x is not None and w is not None and v is not None
         expect_layouts(op, [x, outputs[0]], [BLOCKED, BLOCKED])
-        tile, shapes = tile_parameter(choice.params, conv_pointwise_depthwise.TILES[lanes]), \
-            _shapes(op, x.shape, w.shape, v.shape)
+        tile = tile_parameter(choice.params, conv_pointwise_depthwise.TILES[lanes])
+        shapes = _shapes(op, x.shape, w.shape, v.shape)
         if not conv_pointwise_depthwise.supports(*shapes, lanes) or tile[0] > shapes[0].size[2]:
             raise PlanInvalid(f"conv_pointwise_depthwise cannot run {op.op_type} on {x.type} by {tile[0]}")
         return conv_pointwise_depthwise.launch(*shapes, lanes, tile, epilogue(op.inner), epilogue(op.activation))
